@@ -1,0 +1,59 @@
+# `make` lists what one can do. What a target needs is installed by `make setup`, outside the clone.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Build outputs stay out of the clone: copying, searching and watching it stays quick.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/cogo/target
+# Where .ci/setup puts the tools that are not the system's.
+TOOLS := $(HOME)/.cache/cogo/tools
+export PATH := $(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
+
+ADVISORIES := https://github.com/rustsec/advisory-db
+MIGRATIONS := $(wildcard migrations/*.sql)
+
+.PHONY: help setup check fmt test chaos bench
+
+help: ## list what one can do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing to build and test (asks sudo only when something is)
+	@.ci/setup
+
+check: ## formatting, lints, dependency rules, migrations: all that needs no test run
+	cargo fmt --all --check
+	RUST_LOG=warn taplo fmt --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo deny --log-level error check bans licenses sources
+	@$(MAKE) --no-print-directory check-advisories
+	$(if $(MIGRATIONS),squawk $(MIGRATIONS),@echo 'check: no migrations yet')
+
+.PHONY: check-advisories
+check-advisories:
+	@if GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote --exit-code $(ADVISORIES) HEAD >/dev/null 2>&1; then \
+		cargo deny --log-level error check advisories; \
+	else \
+		echo 'check: SECURITY ADVISORIES NOT CHECKED: $(ADVISORIES) cannot be reached from here'; \
+	fi
+
+fmt: ## format Rust and TOML in place
+	cargo fmt --all
+	RUST_LOG=warn taplo fmt
+
+# The runner comes last, so that its summary is the last thing one reads.
+test: setup check ## everything CI runs: setup, check, all tests
+	cargo test --workspace --doc --quiet
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --workspace; \
+	else \
+		echo 'test: cargo-nextest is not installed, so cargo test runs instead'; \
+		cargo test --workspace --all-targets; \
+	fi
+
+SEEDS ?= 20
+MESSAGES ?= 10000
+chaos: ## kill workers and Postgres under load, then judge the history: make chaos SEEDS=n MESSAGES=n
+	cargo run --release --package stories --bin chaos -- --seeds $(SEEDS) --messages $(MESSAGES)
+
+bench: ## measure the bus on a throwaway Postgres, next to the limits of this machine
+	cargo run --release --package cogo -- bench bus

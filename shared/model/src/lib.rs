@@ -1,0 +1,36 @@
+//! The words everything else is said in: routes, tenants, traces, message numbers, secrets.
+//! Start at [`Route`]; the other text types are built the same way.
+//!
+//! Invariants: pure, no runtime and no client of any kind. A value is parsed once, at the edge, and
+//! `parse(display(x)) == x`; clap, serde and Postgres all go through that one parser.
+
+mod duration;
+#[cfg(test)]
+mod matching;
+mod message_id;
+mod nearest;
+mod number_type;
+mod quote;
+mod route;
+mod secret;
+mod shard;
+mod stage;
+mod tenant;
+#[doc(hidden)]
+pub mod text_type;
+mod trace;
+mod traceparent;
+mod word;
+
+pub use duration::{InvalidDuration, duration};
+pub use message_id::{InvalidMessageId, MessageId};
+pub use nearest::nearest;
+pub use quote::quote;
+pub use route::{InvalidRoute, Route};
+pub use secret::Secret;
+pub use shard::{InvalidShard, Shard};
+pub use stage::{InvalidStage, Stage};
+pub use tenant::{InvalidTenant, Tenant};
+pub use trace::{InvalidTraceId, TraceId};
+pub use traceparent::{InvalidTraceparent, Traceparent};
+pub use word::{InvalidWord, Word};
