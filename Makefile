@@ -40,10 +40,12 @@ fmt: ## format Rust and TOML in place
 	cargo fmt --all
 	RUST_LOG=warn taplo fmt
 
-# The runner comes last, so that its summary is the last thing one reads.
+# The runner comes last, so that its summary is the last thing one reads; only the Postgres that the
+# tests share is stopped after it.
 test: setup check ## everything CI runs: setup, check, all tests
 	cargo test --workspace --doc --quiet
-	@if cargo nextest --version >/dev/null 2>&1; then \
+	@trap 'cargo run --quiet --package testkit -- stop' EXIT; \
+	if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --workspace; \
 	else \
 		echo 'test: cargo-nextest is not installed, so cargo test runs instead'; \

@@ -136,7 +136,7 @@ comment on column cogo.agent_messages.priority is 'Higher is claimed first, with
 comment on column cogo.agent_messages.payload is 'The work.';
 comment on column cogo.agent_messages.traceparent is 'W3C trace context as it came in.';
 comment on column cogo.agent_messages.max_attempts is 'Overrides the route''s number.';
-comment on column cogo.agent_messages.retry_at is 'Not before; as the producer asked.';
+comment on column cogo.agent_messages.retry_at is 'Not before: as the producer asked, or when the next attempt is due.';
 comment on column cogo.agent_messages.expires_at is 'If still unclaimed by then, it fails with the reason `expired`.';
 comment on column cogo.agent_messages.attempts is 'Attempts spent so far; written when one fails, not when one starts.';
 comment on column cogo.agent_messages.error is 'What the last failed attempt said.';
@@ -264,7 +264,7 @@ select
         (select receipt.attempts from cogo.receipts as receipt where receipt.id = message.id),
         message.attempts + (select count(*)::int from cogo.leases as lease where lease.id = message.id)) as attempts,
     message.max_attempts,
-    coalesce((select later.due_at from cogo.later as later where later.id = message.id), message.retry_at) as retry_at,
+    message.retry_at,
     message.expires_at,
     coalesce(
         (select receipt.worker from cogo.receipts as receipt where receipt.id = message.id),
@@ -359,7 +359,7 @@ create table public.bus_events (
     agent_id text collate "C",
     reason text,
     payload jsonb not null default '{}',
-    constraint event_type_is_snake_case check (event_type ~ '^[a-z][a-z0-9]*(_[a-z0-9]+)*$'),
+    constraint event_type_is_snake_case check (length(event_type) <= 63 and event_type ~ '^[a-z][a-z0-9]*(_[a-z0-9]+)*$'),
     constraint trace_id_is_32_hex check (trace_id ~ '^[0-9a-f]{32}$')
 );
 create index bus_events_trace on public.bus_events (trace_id);

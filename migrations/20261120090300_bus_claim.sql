@@ -138,7 +138,7 @@ create function public.bus_claim(
 returns table (
     id bigint, lease uuid, lane int, service text, role text, shard int, tenant text, project_id uuid, trace_id text,
     traceparent text, parent_id bigint, ordering_key text, attempt int, max_attempts int, created_at timestamptz,
-    lease_until timestamptz, payload jsonb)
+    lease_until timestamptz, lease_ms bigint, payload jsonb)
 language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
@@ -216,7 +216,8 @@ begin
         select message.id, v_lease, taken.lane, message.service, message.role, message.shard, message.tenant, message.project_id,
             message.trace_id, message.traceparent, message.parent_id, message.ordering_key, message.attempts + 1,
             coalesce(message.max_attempts, settings.max_attempts, 3), message.created_at,
-            now() + coalesce(settings.lease, '30 s'), message.payload
+            now() + coalesce(settings.lease, '30 s'),
+            (1000 * extract(epoch from coalesce(settings.lease, '30 s')))::bigint, message.payload
         from unnest(v_ids, v_lanes) as taken(id, lane)
         join cogo.agent_messages as message on message.id = taken.id
         left join public.bus_routes as settings on settings.service = message.service and settings.role = message.role
@@ -297,7 +298,7 @@ comment on function public.bus_ring(text, text[]) is 'Wakes one other worker tha
 
 -- Prolongs what is still held. A message that does not come back is lost: another may have it by now.
 create function public.bus_renew(p_worker text, p_ids bigint[], p_leases uuid[])
-returns table (id bigint, lease_until timestamptz, cancel_requested boolean)
+returns table (id bigint, lease_until timestamptz, lease_ms bigint, cancel_requested boolean)
 language sql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
     with held as (
         select leases.id, lane.service, lane.role
@@ -313,7 +314,10 @@ language sql security definer set search_path = '' set plan_cache_mode = force_g
         where leases.id = held.id
         returning leases.id, leases.lease_until, leases.cancel_requested
     )
-    select leases.id, coalesce(renewed.lease_until, leases.lease_until), coalesce(renewed.cancel_requested, leases.cancel_requested, false)
+    select leases.id, coalesce(renewed.lease_until, leases.lease_until),
+        -- In milliseconds too: the worker's clock may be wrong, so it only measures from now.
+        (1000 * extract(epoch from coalesce(renewed.lease_until, leases.lease_until) - now()))::bigint,
+        coalesce(renewed.cancel_requested, leases.cancel_requested, false)
     from unnest(p_ids, p_leases) as given(id, lease)
     join cogo.leases on leases.id = given.id and leases.lease = given.lease
     left join renewed on renewed.id = leases.id

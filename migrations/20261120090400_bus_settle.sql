@@ -79,6 +79,7 @@ begin
 
         update cogo.agent_messages as message set
             attempts = leaving.attempts,
+            retry_at = case leaving.goes_to when 'later' then now() + leaving.wait else message.retry_at end,
             error = coalesce(leaving.error, message.error),
             last_error_at = case when leaving.error is null then message.last_error_at else now() end
         from unnest(p_leaving) as leaving

@@ -45,6 +45,9 @@ known! {
     /// The work waits for a person's answer.
     HUMAN_RESPONSE_REQUIRED = "human_response_required";
 
+    /// A probe arrived: the bus works from end to end.
+    PROBE_DONE = "probe_done";
+
     /// A worker lost its lease; the message went back to the queue.
     RECLAIMED = "reclaimed";
     /// A message failed for good; the reason is in the dead letters.

@@ -1,0 +1,51 @@
+//! The bus: messages in `agent_messages`, published, claimed under a lease, and settled. Start at
+//! [`Bus`]; a message's way is `publish.rs`, `station.rs` (claim, sleep, wake), `settle.rs`.
+//! Invariant: the database decides. Every change of state is one SQL function, and a lease that is
+//! no longer current changes nothing.
+mod beat;
+mod control;
+mod dead_letters;
+mod depth;
+mod doorbell;
+mod error;
+mod event;
+mod events;
+mod fleet;
+mod follow;
+mod health;
+mod history;
+mod lease;
+mod listen;
+mod message;
+mod new_message;
+mod peek;
+mod publish;
+mod renew;
+mod settings;
+mod settle;
+mod statement;
+mod station;
+mod sweep;
+
+pub use beat::{Heartbeat, WorkerState};
+pub use control::Cancelled;
+pub use dead_letters::{DeadLetter, LetterFilter};
+pub use depth::{Depth, Depths};
+pub use doorbell::Doorbell;
+pub use error::BusError;
+pub use event::NewEvent;
+pub use events::EventRow;
+pub use fleet::WorkerSeen;
+pub use follow::Follow;
+pub use health::{Holder, KeeperSeen, Server};
+pub use history::{MessageState, Status, TraceHistory, UnknownStatus};
+pub use lease::Lease;
+pub use listen::{InvalidListen, Listen};
+pub use message::Message;
+pub use new_message::{InvalidPayload, NewMessage};
+pub use publish::{Bus, Published};
+pub use renew::Renewed;
+pub use settings::BusSettings;
+pub use settle::{Answer, Outcome, Settle};
+pub use station::{Heard, Station};
+pub use sweep::{Retained, Retention, Swept};

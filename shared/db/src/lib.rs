@@ -1,0 +1,32 @@
+//! The way to Postgres: a pool for statements ([`Db`]), one dedicated connection for listening
+//! ([`Session`]) and the migrations ([`migrate`]). Start at [`Db`]; what may be told it is in
+//! [`DbSettings`].
+//!
+//! Invariants: no SQL of any feature lives here, only that of migrating. The database URL never
+//! appears in an error, a log line or a `Debug`. Behind a pooler in transaction mode no statement
+//! gets a name. Every wait has a name and a limit.
+
+mod address;
+mod client;
+mod error;
+pub mod migrate;
+mod open;
+mod pool;
+mod session;
+mod settings;
+mod split;
+mod statement;
+mod tls;
+mod within;
+
+pub use address::InvalidUrl;
+pub use client::{Client, Transaction};
+pub use error::{DbError, Disposition, Login, ServerError, Trouble};
+pub use pool::Db;
+pub use session::{Commit, Heard, Rang, Session};
+pub use settings::{DbSettings, SessionMode, SessionSetting};
+pub use statement::Statement;
+pub use tls::InvalidTls;
+pub use tokio_postgres::Row;
+pub use tokio_postgres::types::{FromSql, Json, ToSql, Type};
+pub use within::{TimedOut, within};

@@ -1,0 +1,88 @@
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::unistd::{Gid, Uid, User};
+
+use crate::ClusterError;
+
+/// Where Debian and Ubuntu put the server's programs, one folder for each version.
+const DEBIAN: &str = "/usr/lib/postgresql";
+
+/// An installed Postgres, and whom its programs run as.
+#[derive(Clone, Debug)]
+pub(crate) struct Binaries {
+    bin: PathBuf,
+    pub(crate) version: String,
+    /// Postgres refuses to run as root; then it is this user.
+    pub(crate) owner: Option<(Uid, Gid)>,
+}
+
+impl Binaries {
+    pub(crate) fn find() -> Result<Self, ClusterError> {
+        let bin = chosen().or_else(newest).or_else(on_path).ok_or(ClusterError::NotInstalled)?;
+        let mut found = Self { bin, version: String::new(), owner: owner()? };
+        let told = found.command("postgres").arg("--version").output();
+        let told = told.map_err(|_| ClusterError::NotInstalled)?;
+        // `postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)`
+        let text = String::from_utf8_lossy(&told.stdout);
+        let version = text.split_whitespace().nth(2).ok_or(ClusterError::NotInstalled)?;
+        found.version = version.split('.').next().unwrap_or(version).to_owned();
+        Ok(found)
+    }
+
+    /// A program of this Postgres, run by whoever owns the server, and with nothing in its
+    /// environment that could point it at another one.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin").current_dir("/");
+        if let Some((user, group)) = self.owner {
+            command.uid(user.as_raw()).gid(group.as_raw());
+        }
+        command
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no settings; help is in the error")]
+fn chosen() -> Option<PathBuf> {
+    std::env::var_os("COGO_PG_BIN").map(PathBuf::from)
+}
+
+fn newest() -> Option<PathBuf> {
+    let versions = fs::read_dir(DEBIAN).ok()?.filter_map(Result::ok);
+    versions
+        .filter_map(|entry| {
+            let version: u32 = entry.file_name().to_str()?.parse().ok()?;
+            Some((version, entry.path().join("bin")))
+        })
+        .filter(|(_, bin)| is_complete(bin))
+        .max()
+        .map(|(_, bin)| bin)
+}
+
+#[expect(clippy::disallowed_methods, reason = "where programs are is not a setting of ours")]
+fn on_path() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).find_map(|folder| {
+        // A link to `postgres` alone leads to the folder of all its programs.
+        let program = fs::canonicalize(folder.join("postgres")).ok()?;
+        program.parent().filter(|bin| is_complete(bin)).map(Path::to_owned)
+    })
+}
+
+fn is_complete(bin: &Path) -> bool {
+    ["initdb", "pg_ctl", "postgres"].iter().all(|program| bin.join(program).exists())
+}
+
+fn owner() -> Result<Option<(Uid, Gid)>, ClusterError> {
+    if !Uid::effective().is_root() {
+        return Ok(None);
+    }
+    for name in ["postgres", "nobody"] {
+        if let Ok(Some(user)) = User::from_name(name) {
+            return Ok(Some((user.uid, user.gid)));
+        }
+    }
+    Err(ClusterError::NobodyToRunIt)
+}

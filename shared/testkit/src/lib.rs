@@ -1,0 +1,18 @@
+//! Real Postgres for tests. Start at [`database`], a fresh and migrated database of one's own on a
+//! server that all tests of this machine share; [`Cluster`] is a whole server of one's own, to be
+//! stopped and started at will.
+//!
+//! Invariants: works as root and as anybody else; touches no Postgres but those it started itself;
+//! what a killed test left behind is removed by a later one.
+
+mod binaries;
+mod cluster;
+mod folder;
+mod server;
+mod shared;
+mod test_db;
+
+pub use cluster::{Cluster, ClusterOptions};
+pub use server::ClusterError;
+pub use shared::{Stopped, stop};
+pub use test_db::{Caller, TestDb, database};

@@ -1,0 +1,194 @@
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use db::migrate::{self, EMBEDDED};
+use db::{Client, Db, DbSettings, Statement, Type};
+use sha2::{Digest, Sha256};
+
+use crate::ClusterError;
+use crate::binaries::Binaries;
+use crate::cluster::{locked, no_durability};
+use crate::folder::folder;
+use crate::server::Server;
+use crate::test_db::quoted;
+
+/// Any number, as long as it stays the same.
+const TEMPLATE_LOCK: i64 = 0x7465_7374;
+
+/// The server that all tests of this user share. It is started by the first test that needs it, and
+/// stays: starting takes longer than most tests.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    server: Server,
+    /// Held by everybody who uses the server, so that [`stop`] does not stop it under them.
+    _in_use: File,
+}
+
+/// What became of a server that was to be stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    Now(PathBuf),
+    InUse(PathBuf),
+}
+
+impl Shared {
+    /// Makes and starts it unless it runs already. Blocks for up to some seconds.
+    pub(crate) fn join() -> Result<Self, ClusterError> {
+        let binaries = Binaries::find()?;
+        let settings = settings();
+        // Other settings or another version are another server.
+        let digest = &hash(settings.iter().flat_map(|(name, value)| [&**name, &**value]))[..6];
+        let home = folder()?.join(format!("pg{}-{digest}", binaries.version));
+        let server = Server { binaries, home, port: 5432 };
+
+        let _one_at_a_time = locked(&beside(&server.home, "lock"))?;
+        let users = beside(&server.home, "users");
+        let in_use = File::create(&users).map_err(|error| ClusterError::io(&users, error))?;
+        in_use.lock_shared().map_err(|error| ClusterError::io(&users, error))?;
+        if !server.runs() {
+            prepare(&server, &settings)?;
+            server.launch()?;
+        }
+        Ok(Self { server, _in_use: in_use })
+    }
+
+    pub(crate) fn url(&self, database: &str) -> String {
+        self.server.socket_url(database)
+    }
+
+    /// An empty database under our migrations, made once for all tests, as fast to copy as a file.
+    pub(crate) async fn template(&self) -> Result<String, ClusterError> {
+        let name = format!("cogo_template_{}", migrations());
+        let db = Db::connect(&DbSettings::at(&self.url("postgres")))?;
+        let client = db.client().await?;
+        client.execute(&LOCK, &[&TEMPLATE_LOCK]).await?;
+        drop_stale(&client, &name).await?;
+        if client.query_opt(&EXISTS, &[&name]).await?.is_none() {
+            // Renamed when it is whole: whoever is killed half-way leaves nothing that looks ready.
+            let draft = format!("{name}_draft");
+            let sql = format!("drop database if exists {draft} with (force)");
+            client.batch("testkit.template", &sql).await?;
+            client.batch("testkit.template", &format!("create database {draft}")).await?;
+            migrate::apply(&DbSettings::at(&self.url(&draft))).await?;
+            let sql = format!("alter database {draft} with allow_connections false");
+            client.batch("testkit.template", &sql).await?;
+            let sql = format!("alter database {draft} rename to {name}");
+            client.batch("testkit.template", &sql).await?;
+        }
+        client.execute(&UNLOCK, &[&TEMPLATE_LOCK]).await?;
+        Ok(name)
+    }
+}
+
+static LOCK: Statement =
+    Statement { name: "testkit.lock", sql: "select pg_advisory_lock($1)", types: &[Type::INT8] };
+
+static UNLOCK: Statement = Statement {
+    name: "testkit.unlock",
+    sql: "select pg_advisory_unlock($1)",
+    types: &[Type::INT8],
+};
+
+static EXISTS: Statement = Statement {
+    name: "testkit.exists",
+    sql: "select from pg_database where datname = $1",
+    types: &[Type::TEXT],
+};
+
+/// Databases that a killed test left behind, and templates of migrations that have changed since.
+static STALE: Statement = Statement {
+    name: "testkit.stale",
+    sql: "select datname from pg_database,
+              lateral pg_stat_file('base/' || oid || '/PG_VERSION', true) as file
+          where (datname ~ '^t_[0-9a-f]{16}$' and file.modification < now() - interval '1 hour')
+              or (datname ~ '^cogo_template_' and not starts_with(datname, $1)
+                  and file.modification < now() - interval '1 day')",
+    types: &[Type::TEXT],
+};
+
+async fn drop_stale(client: &Client, template: &str) -> Result<(), ClusterError> {
+    for row in client.query(&STALE, &[&template]).await? {
+        let name: &str = row.get(0);
+        let sql = format!("drop database if exists {} with (force)", quoted(name));
+        client.batch("testkit.stale", &sql).await?;
+    }
+    Ok(())
+}
+
+/// Stops the servers that tests share, unless somebody uses them. They start again when needed.
+pub fn stop() -> Result<Vec<Stopped>, ClusterError> {
+    let binaries = Binaries::find()?;
+    let folder = folder()?;
+    let entries = fs::read_dir(&folder).map_err(|error| ClusterError::io(&folder, error))?;
+    let mut stopped = Vec::new();
+    for home in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+        if !home.join("data").is_dir() {
+            continue;
+        }
+        let server = Server { binaries: binaries.clone(), home: home.clone(), port: 5432 };
+        let _one_at_a_time = locked(&beside(&home, "lock"))?;
+        if !server.runs() {
+            continue;
+        }
+        let users = File::open(beside(&home, "users"));
+        let free = users.map_or(Ok(()), |users| users.try_lock());
+        stopped.push(match free {
+            Err(TryLockError::WouldBlock) => Stopped::InUse(home),
+            Ok(()) | Err(TryLockError::Error(_)) => {
+                server.stop("fast")?;
+                Stopped::Now(home)
+            }
+        });
+    }
+    Ok(stopped)
+}
+
+/// A data folder that can be started.
+fn prepare(server: &Server, settings: &[(String, String)]) -> Result<(), ClusterError> {
+    // Without fsync a folder that lived through a crash of the machine may be damaged.
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let ready = beside(&server.home, "boot");
+    if fs::read_to_string(&ready).is_ok_and(|made| made == boot) {
+        return Ok(());
+    }
+    let failed = |error| ClusterError::io(&server.home, error);
+    if server.home.exists() {
+        fs::remove_dir_all(&server.home).map_err(failed)?;
+    }
+    server.init(settings, None)?;
+    fs::write(&ready, boot).map_err(failed)
+}
+
+fn settings() -> Vec<(String, String)> {
+    let mut settings: Vec<(String, String)> = no_durability().collect();
+    settings.extend(
+        [
+            ("max_connections", "300"),
+            ("wal_level", "logical"),
+            ("jit", "off"),
+            ("max_wal_size", "4GB"),
+            ("checkpoint_timeout", "1h"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    settings
+}
+
+fn migrations() -> String {
+    let parts = EMBEDDED.iter().flat_map(|migration| [migration.version, migration.sql]);
+    hash(parts)[..16].to_owned()
+}
+
+fn hash<'a>(parts: impl Iterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+        hash.update([0]);
+    }
+    hex::encode(hash.finalize())
+}
+
+/// `pg15-a1b2c3.lock` for `pg15-a1b2c3`: what must outlive the folder.
+fn beside(home: &Path, extension: &str) -> PathBuf {
+    home.with_extension(extension)
+}

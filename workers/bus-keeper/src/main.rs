@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    boot::run("bus-keeper", bus_keeper::run)
+}
