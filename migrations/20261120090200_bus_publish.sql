@@ -84,29 +84,55 @@ declare
     v_one record;
     v_lane record;
     v_route record;
+    v_fault text;
     v_keyed boolean := false;
     v_delayed boolean := false;
     v_ttl boolean := false;
 begin
-    select fresh.id, fresh.service, fresh.role, fresh.shard, fresh.tenant, fresh.priority, fresh.ordering_key, fresh.retry_at,
-        fresh.expires_at, pg_column_size(fresh.payload) as bytes, count(*) over () as rows
+    select fresh.id, fresh.service, fresh.role, fresh.shard, fresh.tenant, fresh.priority, fresh.trace_id,
+        pg_column_size(fresh.payload) as bytes,
+        fresh.idempotency_key is null and fresh.ordering_key is null and fresh.retry_at is null and fresh.expires_at is null
+            and fresh.traceparent is null and fresh.max_attempts is null as plain,
+        count(*) over () as rows
     into v_one from fresh limit 1;
     if not found then
         return null;
     end if;
 
-    -- The everyday case, one message to be done now, without the joins that many need.
-    if v_one.rows = 1 and v_one.ordering_key is null and v_one.retry_at is null then
-        select lane.id, settings.ttl, settings.max_payload into v_lane
+    -- The everyday case, one plain message on a known lane, without the joins that many need.
+    if v_one.rows = 1 and v_one.plain and v_one.trace_id ~ '^[0-9a-f]{32}$' and v_one.trace_id <> repeat('0', 32) then
+        insert into cogo.ready (lane_id, id)
+        select lane.id, v_one.id
         from cogo.lanes as lane
         left join public.bus_routes as settings on settings.service = lane.service and settings.role = lane.role
         where lane.service = v_one.service and lane.role = v_one.role and lane.shard = v_one.shard
-            and lane.tenant = v_one.tenant and lane.priority = v_one.priority;
-        if found and v_lane.ttl is null and v_one.bytes <= coalesce(v_lane.max_payload, 1048576) then
-            insert into cogo.ready (lane_id, id, expires_at) values (v_lane.id, v_one.id, v_one.expires_at);
-            perform cogo.ring_for_new(v_one.service, v_one.role, v_one.shard, v_one.tenant);
+            and lane.tenant = v_one.tenant and lane.priority = v_one.priority
+            and settings.ttl is null and v_one.bytes <= coalesce(settings.max_payload, 1048576);
+        if found then
+            perform pg_advisory_xact_lock_shared(cogo.stage_lock(v_one.service, v_one.role));
+            perform cogo.ring_for_new(v_one.service, v_one.role, v_one.shard, v_one.tenant)
+            where current_setting('transaction_isolation') <> 'read committed'
+                or exists (select from cogo.parked where parked.service = v_one.service and parked.role = v_one.role);
             return null;
         end if;
+    end if;
+
+    select case
+        when fresh.trace_id !~ '^[0-9a-f]{32}$' or fresh.trace_id = repeat('0', 32) then 'trace_id must be 32 lower-case hex digits, not all zero'
+        when fresh.traceparent !~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}' then 'traceparent must be a W3C trace context'
+        when fresh.idempotency_key !~ '^[[:print:]]{1,255}$' then 'idempotency_key must be 1 to 255 printable characters'
+        when fresh.ordering_key !~ '^[[:print:]]{1,255}$' then 'ordering_key must be 1 to 255 printable characters'
+        when fresh.max_attempts not between 1 and 1000 then 'max_attempts must be from 1 to 1000'
+        when fresh.expires_at <= fresh.created_at then 'expires_at must be in the future'
+    end into v_fault
+    from fresh
+    where fresh.trace_id !~ '^[0-9a-f]{32}$' or fresh.trace_id = repeat('0', 32)
+        or fresh.traceparent !~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}'
+        or fresh.idempotency_key !~ '^[[:print:]]{1,255}$' or fresh.ordering_key !~ '^[[:print:]]{1,255}$'
+        or fresh.max_attempts not between 1 and 1000 or fresh.expires_at <= fresh.created_at
+    limit 1;
+    if found then
+        raise exception using errcode = '22023', message = v_fault, hint = 'Nothing was published. Correct the field and publish again.';
     end if;
 
     for v_route in

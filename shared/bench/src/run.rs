@@ -134,7 +134,8 @@ impl Bench {
         // The limit before and after, because the machine's speed drifts.
         let before = limits.process(n * 2).await?;
         let one = self.drain(&db, n * 2, 1, &Load::default()).await?;
-        let with_events = self.drain(&db, n * 2, 1, &Load { events: true, ..Load::default() }).await?;
+        let with_events =
+            self.drain(&db, n * 2, 1, &Load { events: true, ..Load::default() }).await?;
         tell("processing, four processes");
         let four = self.drain(&db, n * 2, 4, &Load::default()).await?;
         let after = limits.process(n * 2).await?;
@@ -206,7 +207,10 @@ impl Bench {
         let mut client = holder.client().await?;
         let transaction = client.transaction().await?;
         transaction
-            .batch("bench.hold", "set transaction isolation level repeatable read; select txid_current()")
+            .batch(
+                "bench.hold",
+                "set transaction isolation level repeatable read; select txid_current()",
+            )
             .await?;
         let mut held = 0.0;
         for round in 1..=5 {
@@ -243,11 +247,16 @@ impl Bench {
             tenants,
         };
         publish(db, &args).await?;
-        let first: String =
-            self.text(db, &format!("select (max(id) - {count})::text from cogo.agent_messages")).await?;
+        let first: String = self
+            .text(db, &format!("select (max(id) - {count})::text from cogo.agent_messages"))
+            .await?;
         let client = Db::connect(db)?;
         for table in ["cogo.ready", "cogo.agent_messages", "cogo.leases", "cogo.receipts"] {
-            client.client().await?.batch("bench.vacuum", &format!("vacuum analyze {table}")).await?;
+            client
+                .client()
+                .await?
+                .batch("bench.vacuum", &format!("vacuum analyze {table}"))
+                .await?;
         }
         client.client().await?.batch("bench.checkpoint", "checkpoint").await?;
 
@@ -255,7 +264,11 @@ impl Bench {
         for _ in 0..processes {
             workers.push(spawn_worker(db, load, count)?);
         }
-        self.until(db, &format!("(select count(*) from public.workers where state = 'ready') >= {processes}")).await?;
+        self.until(
+            db,
+            &format!("(select count(*) from public.workers where state = 'ready') >= {processes}"),
+        )
+        .await?;
         sleep(Duration::from_millis(500)).await;
         let pids: Vec<u32> = workers.iter().filter_map(Child::id).collect();
         let postmaster = self.cluster.pid().into_diagnostic()?;
@@ -266,10 +279,17 @@ impl Bench {
         let log_before = self.text(db, "select pg_current_wal_lsn()::text").await?;
         let (postgres_before, workers_before) = used();
         bus.resume(&stage).await?;
-        self.until(db, "not exists (select from cogo.ready) and not exists (select from cogo.leases)").await?;
+        self.until(
+            db,
+            "not exists (select from cogo.ready) and not exists (select from cogo.leases)",
+        )
+        .await?;
         let (postgres, working) = used();
         let log = self
-            .text(db, &format!("select pg_wal_lsn_diff(pg_current_wal_lsn(), '{log_before}')::text"))
+            .text(
+                db,
+                &format!("select pg_wal_lsn_diff(pg_current_wal_lsn(), '{log_before}')::text"),
+            )
             .await?;
         for worker in &mut workers {
             stop(worker).await?;
@@ -333,11 +353,7 @@ struct Load {
 }
 
 /// `cogo bench work`, as anybody may run it.
-fn spawn_worker(
-    db: &DbSettings,
-    load: &Load,
-    count: usize,
-) -> miette::Result<Child> {
+fn spawn_worker(db: &DbSettings, load: &Load, count: usize) -> miette::Result<Child> {
     let url = db.database_url.as_ref().expect("it was set when the database was made");
     let mut command = Command::new(std::env::current_exe().into_diagnostic()?);
     command.args(["bench", "work", "--seconds", "600", "--idle-ms", "600000"]);

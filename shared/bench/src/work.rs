@@ -28,7 +28,7 @@ pub struct WorkArgs {
     #[arg(long, default_value = "1000")]
     pub idle_ms: u64,
     /// Messages handled at the same time, and so how large a claim may be.
-    #[arg(long, default_value = "2000")]
+    #[arg(long, default_value = "4000")]
     pub batch: usize,
     /// Connections for settling, besides the one that claims.
     #[arg(long, default_value = "2")]
@@ -50,7 +50,11 @@ pub struct WorkReport {
     pub cpu_us: f64,
 }
 
-pub async fn work(db: &DbSettings, args: &WorkArgs) -> miette::Result<WorkReport> {
+pub async fn work(
+    db: &DbSettings,
+    args: &WorkArgs,
+    stop: CancellationToken,
+) -> miette::Result<WorkReport> {
     let mut db = db.clone();
     db.db_pool = args.connections.max(1).try_into().into_diagnostic()?;
     let mut settings = args.worker.clone();
@@ -66,12 +70,13 @@ pub async fn work(db: &DbSettings, args: &WorkArgs) -> miette::Result<WorkReport
             Ok(if events { settle.event(&NoopDone {})? } else { settle })
         }
     });
-    let stop = CancellationToken::new();
     let timing = Timing::default();
     let cpu_before = cpu::of(std::process::id());
     let watched = async {
-        watch(&worked, args, &timing).await;
-        stop.cancel();
+        tokio::select! {
+            () = watch(&worked, args, &timing) => stop.cancel(),
+            () = stop.cancelled() => {}
+        }
     };
     let (served, ()) =
         tokio::join!(serve(bus, "bench", handlers, &settings, stop.clone()), watched);

@@ -37,7 +37,8 @@ pub enum WorkerState {
     Gone,
 }
 
-pub(crate) static BEAT: Statement = statement("bus.beat", "select public.bus_beat($1)", &[Type::JSONB]);
+pub(crate) static BEAT: Statement =
+    statement("bus.beat", "select public.bus_beat($1)", &[Type::JSONB]);
 
 impl Bus {
     /// Says that we are alive; true when an operator asked us to drain.

@@ -15,11 +15,19 @@ pub enum Cancelled {
     Ended(&'static str),
 }
 
-pub(crate) static CANCEL: Statement = statement("bus.cancel", "select public.bus_cancel($1, $2)", &[Type::INT8, Type::TEXT]);
-pub(crate) static ENDED: Statement = statement("bus.ended", "select status from cogo.receipts where id = $1", &[Type::INT8]);
-pub(crate) static REPLAY: Statement = statement("bus.replay", "select public.bus_replay($1)", &[Type::INT8]);
-pub(crate) static PAUSE: Statement = statement("bus.pause", "select public.bus_pause($1, $2, $3)", &[Type::TEXT, Type::TEXT, Type::BOOL]);
-pub(crate) static DRAIN: Statement = statement("bus.drain", "select public.bus_drain($1)", &[Type::TEXT]);
+pub(crate) static CANCEL: Statement =
+    statement("bus.cancel", "select public.bus_cancel($1, $2)", &[Type::INT8, Type::TEXT]);
+pub(crate) static ENDED: Statement =
+    statement("bus.ended", "select status from cogo.receipts where id = $1", &[Type::INT8]);
+pub(crate) static REPLAY: Statement =
+    statement("bus.replay", "select public.bus_replay($1)", &[Type::INT8]);
+pub(crate) static PAUSE: Statement = statement(
+    "bus.pause",
+    "select public.bus_pause($1, $2, $3)",
+    &[Type::TEXT, Type::TEXT, Type::BOOL],
+);
+pub(crate) static DRAIN: Statement =
+    statement("bus.drain", "select public.bus_drain($1)", &[Type::TEXT]);
 
 impl Bus {
     pub async fn cancel(&self, id: MessageId, reason: &str) -> Result<Cancelled, BusError> {

@@ -67,10 +67,7 @@ impl Bus {
         let limit = i64::from(filter.limit);
         let rows = self
             .db()
-            .query(
-                &LETTERS,
-                &[&service, &role, &filter.reason, &tenant, &filter.open_only, &limit],
-            )
+            .query(&LETTERS, &[&service, &role, &filter.reason, &tenant, &filter.open_only, &limit])
             .await?;
         Ok(rows.iter().map(letter).collect())
     }

@@ -76,7 +76,9 @@ pub(crate) static DEPTH: Statement = statement(
     select standing.service, standing.role, standing.shard, standing.tenant,
         coalesce(settings.paused, false),
         standing.ready, standing.delayed, standing.waiting, standing.claimed,
-        greatest(0, extract(epoch from clock_timestamp() - standing.ready_since))::float8,
+        -- greatest() would make a zero of nothing.
+        case when standing.ready_since is not null then
+            greatest(0, extract(epoch from clock_timestamp() - standing.ready_since))::float8 end,
         coalesce(ended.done, 0), coalesce(ended.failed, 0),
         -- Fewer than asked for means that these were all.
         (select count(*) = $1 and min(done_at) > now() - interval '1 hour' from recent)

@@ -70,7 +70,8 @@ impl NewEvent {
     }
 }
 
-pub(crate) static EMIT: Statement = statement("bus.emit", "select public.bus_emit($1)", &[Type::JSONB]);
+pub(crate) static EMIT: Statement =
+    statement("bus.emit", "select public.bus_emit($1)", &[Type::JSONB]);
 
 impl Bus {
     /// Records events on their own. Those that belong to a message's end go with its settle.

@@ -187,10 +187,7 @@ impl Bus {
         let held = |seconds: f64| Duration::from_secs_f64(seconds.max(0.0));
         Ok(rows
             .iter()
-            .map(|row| Holder {
-                who: row.get(0),
-                held_for: row.get::<_, Option<f64>>(1).map(held),
-            })
+            .map(|row| Holder { who: row.get(0), held_for: row.get::<_, Option<f64>>(1).map(held) })
             .collect())
     }
 

@@ -152,7 +152,9 @@ const FLIGHTS: usize = 2;
 const LARGEST_BATCH: usize = 500;
 
 /// The same insert that anybody may write by hand, for many rows.
-pub(crate) static INSERT: Statement = statement("bus.insert", "insert into public.agent_messages (
+pub(crate) static INSERT: Statement = statement(
+    "bus.insert",
+    "insert into public.agent_messages (
         service, role, shard, tenant, project_id, trace_id, traceparent, parent_id, ordering_key,
         priority, max_attempts, retry_at, expires_at, payload)
     select service, role, shard, coalesce(tenant, 'default'), project_id,
@@ -187,10 +189,7 @@ pub(crate) static INSERT: Statement = statement("bus.insert", "insert into publi
 );
 
 async fn insert(db: &Db, messages: &[NewMessage]) -> Result<Vec<Published>, BusError> {
-    fn column<'a, T>(
-        messages: &'a [NewMessage],
-        value: impl Fn(&'a NewMessage) -> T,
-    ) -> Vec<T> {
+    fn column<'a, T>(messages: &'a [NewMessage], value: impl Fn(&'a NewMessage) -> T) -> Vec<T> {
         messages.iter().map(value).collect()
     }
     let service: Vec<&str> = column(messages, |message| message.service.as_str());
@@ -214,8 +213,21 @@ async fn insert(db: &Db, messages: &[NewMessage]) -> Result<Vec<Published>, BusE
         .query(
             &INSERT,
             &[
-                &service, &role, &shard, &tenant, &project, &trace, &traceparent, &parent,
-                &ordering, &priority, &attempts, &retry_at, &delay, &ttl, &payload,
+                &service,
+                &role,
+                &shard,
+                &tenant,
+                &project,
+                &trace,
+                &traceparent,
+                &parent,
+                &ordering,
+                &priority,
+                &attempts,
+                &retry_at,
+                &delay,
+                &ttl,
+                &payload,
             ],
         )
         .await?;
@@ -225,7 +237,9 @@ async fn insert(db: &Db, messages: &[NewMessage]) -> Result<Vec<Published>, BusE
         .collect())
 }
 
-pub(crate) static PUBLISH: Statement = statement("bus.publish", "select id, trace_id, attached from public.bus_publish($1) order by place",
+pub(crate) static PUBLISH: Statement = statement(
+    "bus.publish",
+    "select id, trace_id, attached from public.bus_publish($1) order by place",
     &[Type::JSONB],
 );
 

@@ -169,9 +169,15 @@ pub enum Answer {
     Lost,
 }
 
-pub(crate) static SETTLE: Statement = statement("bus.settle", "select accepted from public.bus_settle($1, $2)", &[Type::TEXT, Type::JSONB]);
+pub(crate) static SETTLE: Statement = statement(
+    "bus.settle",
+    "select accepted from public.bus_settle($1, $2)",
+    &[Type::TEXT, Type::JSONB],
+);
 
-pub(crate) static DONE: Statement = statement("bus.done", "select public.bus_done($1, $2, $3, $4, $5, $6)",
+pub(crate) static DONE: Statement = statement(
+    "bus.done",
+    "select public.bus_done($1, $2, $3, $4, $5, $6)",
     &[
         Type::TEXT,
         Type::INT8_ARRAY,
@@ -233,10 +239,8 @@ impl Bus {
             column(!events.is_empty()).map(|()| events.iter().map(|(id, _)| *id).collect());
         let event_types: Option<Vec<&str>> = column(!events.is_empty())
             .map(|()| events.iter().map(|(_, event)| event.event_type.as_str()).collect());
-        let event_payloads: Option<Vec<Option<Json<&RawValue>>>> =
-            column(!events.is_empty()).map(|()| {
-                events.iter().map(|(_, event)| event.payload.as_deref().map(Json)).collect()
-            });
+        let event_payloads: Option<Vec<Option<Json<&RawValue>>>> = column(!events.is_empty())
+            .map(|()| events.iter().map(|(_, event)| event.payload.as_deref().map(Json)).collect());
         let rows = self
             .db()
             .query(&DONE, &[&worker, &ids, &leases, &event_ids, &event_types, &event_payloads])

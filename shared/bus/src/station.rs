@@ -100,11 +100,12 @@ impl Station {
         let limit = limit.min(LARGEST_CLAIM);
         let asked_at = Instant::now();
         let position = self.cursor.position();
-        // Sent in this order on one connection, without waiting for the first answer.
-        let (unparked, rows) = tokio::join!(
+        // Sent in this order on one connection, without waiting for the first answer. The work comes
+        // first: a producer that still sees us parked only rings once more than needed.
+        let (rows, unparked) = tokio::join!(
             biased;
-            async { if unpark { self.delete_parked().await } else { Ok(()) } },
-            self.rows(limit, &position)
+            self.rows(limit, &position),
+            async { if unpark { self.delete_parked().await } else { Ok(()) } }
         );
         if unpark {
             self.parked = false;
@@ -141,9 +142,8 @@ impl Station {
             return Ok(Some(wait));
         };
         let poll = i32::try_from(self.bus.settings().bus_poll_ms).expect("its range fits");
-        let row = session
-            .query_one(&PARK, &[&self.worker, &self.channel, &self.routes, &poll])
-            .await?;
+        let row =
+            session.query_one(&PARK, &[&self.worker, &self.channel, &self.routes, &poll]).await?;
         let wait: Option<i32> = row.get(0);
         self.parked = wait.is_some();
         Ok(wait.map(|ms| Duration::from_millis(ms.unsigned_abs().into())))

@@ -42,9 +42,12 @@ pub struct Retained {
     pub from: Option<Value>,
 }
 
-pub(crate) static SWEEP: Statement = statement("bus.sweep", "select public.bus_sweep($1, $2)", &[Type::TEXT, Type::INT4]);
+pub(crate) static SWEEP: Statement =
+    statement("bus.sweep", "select public.bus_sweep($1, $2)", &[Type::TEXT, Type::INT4]);
 
-pub(crate) static RETAIN: Statement = statement("bus.retain", "select public.bus_retain($1, $2, $3, $4 * interval '1 ms', $5 * interval '1 ms',
+pub(crate) static RETAIN: Statement = statement(
+    "bus.retain",
+    "select public.bus_retain($1, $2, $3, $4 * interval '1 ms', $5 * interval '1 ms',
         $6 * interval '1 ms', $7 * interval '1 ms', $8 * interval '1 ms')",
     &[
         Type::TEXT,

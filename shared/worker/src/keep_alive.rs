@@ -28,7 +28,7 @@ pub(crate) async fn renew_leases(
     loop {
         let called = tokio::select! {
             () = sleep(SOONEST) => false,
-            changed = attention.changed() => changed.is_ok(),
+            Ok(()) = attention.changed() => true,
         };
         let due = held.first_end().is_some_and(|end| {
             let left = end.saturating_duration_since(std::time::Instant::now());

@@ -1,5 +1,6 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Lease, Outcome, Settle};
@@ -17,7 +18,7 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 
 /// Runs one message through its handler, whatever happens there, and hands over what came of it.
 pub(crate) async fn run_one(
-    handlers: Handlers,
+    handlers: Arc<Handlers>,
     lease: Lease,
     cx: Cx,
     held: Held,

@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, BusError, Heartbeat, Lease, Listen, Outcome, Station, WorkerState};
-use futures_util::FutureExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use model::Stage;
 use rand::RngExt;
 use telemetry::Chain;
@@ -25,7 +26,9 @@ pub enum ServeError {
     #[error("this worker has no handlers")]
     NoHandlers,
     #[error("this worker serves {serves}, and not {asked}")]
-    #[diagnostic(help("unset AGENT_SERVICE and AGENT_ROLE, or run the worker that serves {asked}"))]
+    #[diagnostic(help(
+        "unset AGENT_SERVICE and AGENT_ROLE, or run the worker that serves {asked}"
+    ))]
     WrongStage { serves: String, asked: String },
 }
 
@@ -62,7 +65,7 @@ pub async fn serve(
         slots: settings.worker_slots.get(),
         bus: bus.clone(),
         worker: Arc::clone(&worker),
-        handlers,
+        handlers: Arc::new(handlers),
         held: held.clone(),
         abandon: abandon.clone(),
         settled,
@@ -104,7 +107,7 @@ struct Claiming {
     slots: usize,
     bus: Bus,
     worker: Arc<str>,
-    handlers: Handlers,
+    handlers: Arc<Handlers>,
     held: Held,
     abandon: CancellationToken,
     settled: mpsc::Sender<Outcome>,
@@ -160,11 +163,7 @@ impl Claiming {
         self.lie_down(free, stop).await
     }
 
-    async fn lie_down(
-        &mut self,
-        free: usize,
-        stop: &CancellationToken,
-    ) -> Result<(), BusError> {
+    async fn lie_down(&mut self, free: usize, stop: &CancellationToken) -> Result<(), BusError> {
         let mut moment = MOMENT;
         let longest = loop {
             match self.station.park().await? {
@@ -216,19 +215,30 @@ impl Claiming {
         Ok(())
     }
 
+    /// A few messages get a task each; a claim of hundreds is split over a few tasks, because then a
+    /// task of its own would cost more than what a quick handler does. They run side by side either
+    /// way.
     fn hand_over(&mut self, leases: Vec<Lease>) {
-        for lease in leases {
-            self.held.take(&lease);
-            let cx = Cx::new(&self.bus, &self.worker, &self.held, &lease);
-            self.running.spawn(run_one(
-                self.handlers.clone(),
-                lease,
-                cx,
-                self.held.clone(),
-                self.abandon.clone(),
-                self.settled.clone(),
-            ));
+        let size = leases.len().div_ceil(TASKS).max(1);
+        let mut leases = leases.into_iter().peekable();
+        while leases.peek().is_some() {
+            let group: FuturesUnordered<_> =
+                leases.by_ref().take(size).map(|lease| self.handle(lease)).collect();
+            self.running.spawn(group.collect::<()>());
         }
+    }
+
+    fn handle(&self, lease: Lease) -> impl Future<Output = ()> + Send + use<> {
+        self.held.take(&lease);
+        let cx = Cx::new(&self.bus, &self.worker, &self.held, &lease);
+        run_one(
+            Arc::clone(&self.handlers),
+            lease,
+            cx,
+            self.held.clone(),
+            self.abandon.clone(),
+            self.settled.clone(),
+        )
     }
 
     async fn drain(&mut self) {
@@ -239,6 +249,8 @@ impl Claiming {
 }
 
 const LARGEST_CLAIM: usize = 500;
+/// Of one claim at most; a multiple of the threads there are, so that slow ones spread.
+const TASKS: usize = 16;
 
 fn log_panic(finished: Result<(), tokio::task::JoinError>) {
     if let Err(error) = finished {
@@ -250,11 +262,8 @@ fn routes(handlers: &Handlers, settings: &WorkerSettings) -> Result<Vec<Listen>,
     let mut routes = Vec::new();
     for stage in handlers.stages() {
         check(stage, settings)?;
-        let listen = |shard| Listen {
-            stage: stage.clone(),
-            shard,
-            tenant: settings.agent_tenant.clone(),
-        };
+        let listen =
+            |shard| Listen { stage: stage.clone(), shard, tenant: settings.agent_tenant.clone() };
         match &settings.agent_shard {
             Shards::Every => routes.push(listen(None)),
             Shards::These(shards) => {

@@ -71,7 +71,8 @@ async fn settle_each(
     let alone = batch.len() == 1;
     for outcome in batch.drain(..) {
         let (id, lease) = (outcome.id, outcome.lease);
-        let result = if alone { Ok(None) } else { Box::pin(settle_one(bus, worker, outcome)).await };
+        let result =
+            if alone { Ok(None) } else { Box::pin(settle_one(bus, worker, outcome)).await };
         let result = match result {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => refuse(bus, worker, id, lease, refused).await,
@@ -84,17 +85,15 @@ async fn settle_each(
             Ok(Answer::Accepted) => {}
             Ok(Answer::Lost) => debug!(msg.id = %id, "message {id} was settled before, or lost"),
             // Its lease runs out, and another attempt follows.
-            Err(error) => error!(error = %Chain(&error), msg.id = %id, "could not settle message {id}"),
+            Err(error) => {
+                error!(error = %Chain(&error), msg.id = %id, "could not settle message {id}")
+            }
         }
         held.let_go(id, lease);
     }
 }
 
-async fn settle_one(
-    bus: &Bus,
-    worker: &str,
-    outcome: Outcome,
-) -> Result<Option<Answer>, BusError> {
+async fn settle_one(bus: &Bus, worker: &str, outcome: Outcome) -> Result<Option<Answer>, BusError> {
     Ok(bus.settle(worker, &[outcome]).await?.first().copied())
 }
 
