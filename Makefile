@@ -58,4 +58,4 @@ chaos: ## kill workers and Postgres under load, then judge the history: make cha
 	cargo run --release --package stories --bin chaos -- --seeds $(SEEDS) --messages $(MESSAGES)
 
 bench: ## measure the bus on a throwaway Postgres, next to the limits of this machine
-	cargo run --release --package cogo -- bench bus
+	cargo run --release --package local --bin cogo -- bench bus

@@ -9,7 +9,7 @@ language plpgsql immutable set search_path = '' as $$
 declare
     v_parts text[] := string_to_array(p_route, '/');
 begin
-    if p_route is null or p_route !~ '^[a-z][a-z0-9-]{0,62}/[a-z][a-z0-9-]{0,62}/([0-9]{1,9}|\*)(/[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})?$' then
+    if p_route is null or p_route !~ '^[a-z][a-z0-9-]{0,62}/[a-z][a-z0-9-]{0,62}/([0-9]{1,10}|\*)(/[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})?$' then
         raise exception using errcode = '22023',
             message = format('`%s` is not a route', left(p_route, 200)),
             hint = 'Write service/role/shard, as in `codegen/generate/0`; `*` means every shard; a tenant may follow.';
@@ -77,6 +77,21 @@ end
 $$;
 comment on function cogo.ring_for_new(text, text, int, text) is 'Rings for messages that the current transaction has inserted.';
 
+-- As the Rust parser has it: a message that only one of them accepts would stop every worker that claims it.
+create function cogo.is_traceparent(p_text text) returns boolean
+language sql immutable as $$
+    select p_text ~ '^(00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|(?!00|ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?)$'
+        and substr(p_text, 4, 32) <> repeat('0', 32) and substr(p_text, 37, 16) <> repeat('0', 16)
+$$;
+comment on function cogo.is_traceparent(text) is 'Whether a text is a W3C trace context. Null of null.';
+
+-- Not [[:print:]]: in the collation of these columns nothing beyond ASCII is printable.
+create function cogo.is_key(p_text text) returns boolean
+language sql immutable as $$
+    select p_text ~ '^[^[:cntrl:]]{1,255}$'
+$$;
+comment on function cogo.is_key(text) is 'Whether a text may be an idempotency or ordering key. Null of null.';
+
 -- Puts new messages where they can be claimed, and rings.
 create function cogo.enqueue() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -92,7 +107,7 @@ begin
     select fresh.id, fresh.service, fresh.role, fresh.shard, fresh.tenant, fresh.priority, fresh.trace_id,
         pg_column_size(fresh.payload) as bytes,
         fresh.idempotency_key is null and fresh.ordering_key is null and fresh.retry_at is null and fresh.expires_at is null
-            and fresh.traceparent is null and fresh.max_attempts is null as plain,
+            and fresh.traceparent is null and fresh.max_attempts is null and fresh.parent_id is null and fresh.replay_of is null as plain,
         count(*) over () as rows
     into v_one from fresh limit 1;
     if not found then
@@ -118,17 +133,20 @@ begin
     end if;
 
     select case
+        -- First, because trace_id was taken from it.
+        when not cogo.is_traceparent(fresh.traceparent) then 'traceparent must be a W3C trace context'
         when fresh.trace_id !~ '^[0-9a-f]{32}$' or fresh.trace_id = repeat('0', 32) then 'trace_id must be 32 lower-case hex digits, not all zero'
-        when fresh.traceparent !~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}' then 'traceparent must be a W3C trace context'
-        when fresh.idempotency_key !~ '^[[:print:]]{1,255}$' then 'idempotency_key must be 1 to 255 printable characters'
-        when fresh.ordering_key !~ '^[[:print:]]{1,255}$' then 'ordering_key must be 1 to 255 printable characters'
+        when fresh.parent_id <= 0 then 'parent_id must be a message id'
+        when fresh.replay_of <= 0 then 'replay_of must be a message id'
+        when not cogo.is_key(fresh.idempotency_key) then 'idempotency_key must be 1 to 255 characters, none of them a control character'
+        when not cogo.is_key(fresh.ordering_key) then 'ordering_key must be 1 to 255 characters, none of them a control character'
         when fresh.max_attempts not between 1 and 1000 then 'max_attempts must be from 1 to 1000'
         when fresh.expires_at <= fresh.created_at then 'expires_at must be in the future'
     end into v_fault
     from fresh
     where fresh.trace_id !~ '^[0-9a-f]{32}$' or fresh.trace_id = repeat('0', 32)
-        or fresh.traceparent !~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}'
-        or fresh.idempotency_key !~ '^[[:print:]]{1,255}$' or fresh.ordering_key !~ '^[[:print:]]{1,255}$'
+        or not cogo.is_traceparent(fresh.traceparent) or fresh.parent_id <= 0 or fresh.replay_of <= 0
+        or not cogo.is_key(fresh.idempotency_key) or not cogo.is_key(fresh.ordering_key)
         or fresh.max_attempts not between 1 and 1000 or fresh.expires_at <= fresh.created_at
     limit 1;
     if found then
@@ -286,7 +304,8 @@ begin
         perform pg_advisory_xact_lock(v_stream);
         delete from cogo.ordered where ordered.stream = v_stream and ordered.id = any(p_ids);
         perform cogo.place_head(v_stream);
-        perform cogo.ring(lane.service, lane.role, lane.shard, lane.tenant)
+        -- To whoever is falling asleep at this moment, it is as good as a new message.
+        perform cogo.ring_for_new(lane.service, lane.role, lane.shard, lane.tenant)
         from cogo.ordered join cogo.lanes as lane on lane.id = ordered.lane_id
         where ordered.stream = v_stream order by ordered.id limit 1;
     end loop;
@@ -311,16 +330,19 @@ language sql immutable as $$
             'service must be a word of a-z, 0-9 and `-`, beginning with a letter'
         when p_message ->> 'role' is null or p_message ->> 'role' !~ '^[a-z][a-z0-9-]{0,62}$' then
             'role must be a word of a-z, 0-9 and `-`, beginning with a letter'
-        when p_message ->> 'shard' !~ '^[0-9]{1,9}$' then 'shard must be a whole number from 0'
+        when p_message ->> 'shard' !~ '^[0-9]{1,10}$' or (p_message ->> 'shard')::bigint > 2147483647 then 'shard must be a whole number from 0 to 2147483647'
         when p_message ->> 'tenant' !~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$' then
             'tenant must be 1 to 128 letters, digits or `_.:-`, beginning with a letter or digit'
         when p_message ->> 'priority' !~ '^-?[0-9]{1,4}$' then 'priority must be a whole number from -9999 to 9999'
-        when p_message ->> 'trace_id' !~ '^[0-9a-f]{32}$' then 'trace_id must be 32 lower-case hex digits'
-        when p_message ->> 'traceparent' !~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}' then 'traceparent must be a W3C trace context'
+        when p_message ->> 'trace_id' !~ '^[0-9a-f]{32}$' or p_message ->> 'trace_id' = repeat('0', 32)
+            then 'trace_id must be 32 lower-case hex digits, not all zero'
+        when not cogo.is_traceparent(p_message ->> 'traceparent') then 'traceparent must be a W3C trace context'
         when p_message ->> 'project_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'project_id must be a uuid'
-        when p_message ->> 'parent_id' !~ '^[0-9]{1,18}$' then 'parent_id must be a message id'
-        when p_message ->> 'idempotency_key' !~ '^[[:print:]]{1,255}$' then 'idempotency_key must be 1 to 255 printable characters'
-        when p_message ->> 'ordering_key' !~ '^[[:print:]]{1,255}$' then 'ordering_key must be 1 to 255 printable characters'
+        when p_message ->> 'parent_id' !~ '^[1-9][0-9]{0,17}$' then 'parent_id must be a message id'
+        when not cogo.is_key(p_message ->> 'idempotency_key')
+            then 'idempotency_key must be 1 to 255 characters, none of them a control character'
+        when not cogo.is_key(p_message ->> 'ordering_key')
+            then 'ordering_key must be 1 to 255 characters, none of them a control character'
         when p_message ->> 'max_attempts' !~ '^([1-9][0-9]{0,2}|1000)$' then 'max_attempts must be from 1 to 1000'
         when p_message ->> 'delay_ms' !~ '^[0-9]{1,12}$' then 'delay_ms must be a whole number of milliseconds, not negative'
         when p_message ->> 'ttl_ms' !~ '^[1-9][0-9]{0,11}$' then 'ttl_ms must be a positive whole number of milliseconds'

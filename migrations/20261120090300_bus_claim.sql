@@ -41,7 +41,9 @@ comment on function cogo.promote_due(int) is 'Moves delayed messages whose time 
 create function cogo.take(
     p_worker text, p_lease uuid, p_lease_time interval, p_limited boolean,
     p_lanes int[], p_after bigint[], p_quota int, p_limit int, out ids bigint[], out lanes int[])
-language sql volatile as $$
+-- Not in SQL: the plan of such a function is not kept, and making it takes longer than running it.
+language plpgsql set search_path = '' as $$
+begin
     with picked as materialized (
         select candidate.place
         from unnest(p_lanes, p_after) with ordinality as lane(id, after, turn)
@@ -63,7 +65,8 @@ language sql volatile as $$
         insert into cogo.leases (id, lane_id, lease, worker, claimed_at, lease_until, expires_at, stream, limited)
         select gone.id, gone.lane_id, p_lease, p_worker, now(), now() + p_lease_time, gone.expires_at, gone.stream, p_limited from gone
     )
-    select coalesce(array_agg(gone.id), '{}'), coalesce(array_agg(gone.lane_id), '{}') from gone
+    select coalesce(array_agg(gone.id), '{}'), coalesce(array_agg(gone.lane_id), '{}') into ids, lanes from gone;
+end
 $$;
 comment on function cogo.take(text, uuid, interval, boolean, int[], bigint[], int, int) is 'Moves messages from ready to leases; no two callers get the same one.';
 

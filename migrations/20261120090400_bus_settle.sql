@@ -16,6 +16,10 @@ declare
     v_unknown text;
     v_count int;
 begin
+    if exists (select from jsonb_array_elements(p_events) as event(body) where jsonb_typeof(event.body) <> 'object') then
+        raise exception using errcode = '22023', message = 'an event must be an object with event_type',
+            hint = 'For example {"event_type": "codegen_done", "trace_id": "..."}.';
+    end if;
     select given.key into v_unknown
     from jsonb_array_elements(p_events) as event(body) cross join lateral jsonb_object_keys(event.body) as given(key)
     where given.key <> all (array['event_type', 'message_id', 'trace_id', 'service', 'role', 'shard', 'tenant', 'project_id', 'agent_id', 'reason', 'payload'])
@@ -89,15 +93,16 @@ begin
         select leaving.id, leaving.lane_id, now() + leaving.wait, leaving.expires_at, leaving.stream
         from unnest(p_leaving) as leaving where leaving.goes_to = 'later';
 
+        insert into cogo.ready (lane_id, id, expires_at, stream)
+        select leaving.lane_id, leaving.id, leaving.expires_at, leaving.stream
+        from unnest(p_leaving) as leaving where leaving.goes_to = 'ready';
+
+        -- Also for what is only due later: who sleeps already does not know how long it may sleep now.
         for v_lane in
-            with placed as (
-                insert into cogo.ready (lane_id, id, expires_at, stream)
-                select leaving.lane_id, leaving.id, leaving.expires_at, leaving.stream
-                from unnest(p_leaving) as leaving where leaving.goes_to = 'ready'
-                returning ready.lane_id
-            )
             select distinct lane.service, lane.role, lane.shard, lane.tenant
-            from placed join cogo.lanes as lane on lane.id = placed.lane_id
+            from unnest(p_leaving) as leaving join cogo.lanes as lane on lane.id = leaving.lane_id
+            where leaving.goes_to in ('ready', 'later')
+            order by 1, 2, 3, 4
         loop
             perform cogo.ring_for_new(v_lane.service, v_lane.role, v_lane.shard, v_lane.tenant);
         end loop;
@@ -137,7 +142,15 @@ begin
         when given.outcome ->> 'lease' is null then format('the outcome of message %s needs the lease that its claim gave', given.outcome ->> 'id')
         when given.outcome ->> 'outcome' is null or given.outcome ->> 'outcome' <> all (array['done', 'retry', 'fail', 'release', 'cancel'])
             then format('outcome of message %s must be done, retry, fail, release or cancel', given.outcome ->> 'id')
-        when given.outcome ->> 'retry_in_ms' like '-%' then format('retry_in_ms of message %s must not be negative', given.outcome ->> 'id')
+        when given.outcome ->> 'id' !~ '^[0-9]{1,18}$' then format('id must be that of a message, and not `%s`', left(given.outcome ->> 'id', 100))
+        when given.outcome ->> 'lease' !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+            then format('the lease of message %s must be the one that its claim gave', given.outcome ->> 'id')
+        when given.outcome ->> 'retry_in_ms' !~ '^[0-9]{1,12}$'
+            then format('retry_in_ms of message %s must be a whole number of milliseconds, not negative', given.outcome ->> 'id')
+        when jsonb_typeof(given.outcome -> 'publish') not in ('array', 'null')
+            then format('publish of message %s must be an array of messages', given.outcome ->> 'id')
+        when jsonb_typeof(given.outcome -> 'events') not in ('array', 'null')
+            then format('events of message %s must be an array of events', given.outcome ->> 'id')
         else format('unknown field of the outcome of message %s; known are id, lease, outcome, result_snippet, result_url, reason, error, '
             'retry_in_ms, publish, events', given.outcome ->> 'id')
     end into v_fault
@@ -145,7 +158,9 @@ begin
     where jsonb_typeof(given.outcome) <> 'object' or given.outcome ->> 'id' is null or given.outcome ->> 'lease' is null
         or given.outcome ->> 'outcome' is null
         or given.outcome ->> 'outcome' <> all (array['done', 'retry', 'fail', 'release', 'cancel'])
-        or given.outcome ->> 'retry_in_ms' like '-%'
+        or given.outcome ->> 'id' !~ '^[0-9]{1,18}$' or given.outcome ->> 'lease' !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+        or given.outcome ->> 'retry_in_ms' !~ '^[0-9]{1,12}$'
+        or jsonb_typeof(given.outcome -> 'publish') not in ('array', 'null') or jsonb_typeof(given.outcome -> 'events') not in ('array', 'null')
         or given.outcome - array['id', 'lease', 'outcome', 'result_snippet', 'result_url', 'reason', 'error', 'retry_in_ms', 'publish', 'events'] <> '{}'
     limit 1;
     if found then

@@ -210,8 +210,21 @@ comment on function public.bus_retain(text, jsonb, int, interval, interval, inte
 create function cogo.route_changed() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+    if new.max_in_flight is not null or new.max_in_flight_per_tenant is not null then
+        -- What was claimed before there was a limit counts, too. What is locked is just being settled or renewed.
+        update cogo.leases set limited = true where leases.id = any (array(
+            select held.id from cogo.leases as held join cogo.lanes as lane on lane.id = held.lane_id
+            where lane.service = new.service and lane.role = new.role and held.limited is not true
+            for update of held skip locked));
+    end if;
     if not new.paused then
-        perform cogo.ring(new.service, new.role, null, null, null, true);
+        -- To whoever is falling asleep at this moment, it is as good as a new message (see cogo.ring_for_new).
+        perform pg_advisory_xact_lock_shared(cogo.stage_lock(new.service, new.role));
+        if current_setting('transaction_isolation') <> 'read committed' then
+            perform pg_notify('cogo_all', new.service || '/' || new.role || '/*');
+        else
+            perform cogo.ring(new.service, new.role, null, null, null, true);
+        end if;
     end if;
     if new.paused is distinct from (case tg_op when 'UPDATE' then old.paused else false end) then
         insert into public.bus_events (event_type, trace_id, service, role)

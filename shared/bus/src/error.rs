@@ -1,24 +1,33 @@
+use std::fmt;
 use std::sync::Arc;
 
 use db::{DbError, Disposition, ServerError, Trouble};
+use miette::Diagnostic;
 
 /// Why the bus did not do what it was asked.
-#[derive(Clone, Debug, thiserror::Error, miette::Diagnostic)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum BusError {
     /// The database says that the request itself is wrong; nothing was written.
     #[error("{message}")]
-    Refused {
-        code: String,
-        message: String,
-        #[help]
-        hint: Option<String>,
-    },
+    Refused { code: String, message: String, hint: Option<String> },
     #[error("the bus could not do it")]
     // Shared, because one failed write is told to everyone whose message was in it.
     Db(#[source] Arc<DbError>),
     #[error("it is not known whether the message was published")]
-    #[diagnostic(help("publish it again with an idempotency key, which makes that safe"))]
     Interrupted,
+}
+
+impl Diagnostic for BusError {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        match self {
+            Self::Refused { hint, .. } => hint.as_ref().map(|hint| Box::new(hint) as _),
+            // The way out belongs to the cause, and we add nothing to it.
+            Self::Db(error) => error.help(),
+            Self::Interrupted => {
+                Some(Box::new("publish it again with an idempotency key, which makes that safe"))
+            }
+        }
+    }
 }
 
 impl BusError {

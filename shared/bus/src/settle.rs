@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::time::Duration;
 
 use db::{Json, Statement, Type};
@@ -196,8 +197,13 @@ impl Bus {
         worker: &str,
         outcomes: &[Outcome],
     ) -> Result<Vec<Answer>, BusError> {
-        let (plain, full): (Vec<_>, Vec<_>) =
-            outcomes.iter().enumerate().partition(|(_, outcome)| outcome.settle.is_plain());
+        // The short way answers by message, so only one outcome of each may go there: beside it there
+        // may be one under a lease that was lost before we claimed the same message again.
+        let mut seen = HashSet::new();
+        let (plain, full): (Vec<_>, Vec<_>) = outcomes
+            .iter()
+            .enumerate()
+            .partition(|(_, outcome)| outcome.settle.is_plain() && seen.insert(outcome.id));
         let mut answers = vec![Answer::Lost; outcomes.len()];
         if !plain.is_empty() {
             let mut accepted = self.settle_plain(worker, &plain).await?;

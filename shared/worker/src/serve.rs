@@ -87,15 +87,18 @@ pub async fn serve(
         // with the last sender.
         drop(claiming);
     });
-    let settling = settle_all(&bus, &worker, &held, finished);
+    let settling = Box::pin(settle_all(&bus, &worker, &held, finished));
+    let working = async { tokio::join!(working, settling) };
+    let renewing = Box::pin(renew_leases(&bus, &worker, &held, called.clone()));
+    let beating = Box::pin(beat(&bus, &heartbeat, settings.worker_beat, &held, called, &stop));
     tokio::select! {
-        ((), ()) = async { tokio::join!(working, settling) } => {}
+        ((), ()) = working => {}
         // These end only with the work.
-        () = renew_leases(&bus, &worker, &held, called.clone()) => {}
-        () = beat(&bus, &heartbeat, settings.worker_beat, &held, called, &stop) => {}
+        () = renewing => {}
+        () = beating => {}
     }
     let gone = Heartbeat { state: WorkerState::Gone, ..heartbeat };
-    if let Ok(Err(error)) = timeout(RELEASE, bus.beat(&gone)).await {
+    if let Ok(Err(error)) = timeout(RELEASE, Box::pin(bus.beat(&gone))).await {
         warn!(error = %Chain(&error), "could not say goodbye");
     }
     Ok(())

@@ -48,7 +48,9 @@ async fn settle_batch(bus: &Bus, worker: &str, held: &Held, batch: &mut Vec<Outc
             Err(error) if error.disposition() == Disposition::Retry => {
                 warn!(error = %Chain(&error), "could not settle {} messages; trying again", batch.len());
                 uncertain = true;
-                sleep(wait.mul_f64(rand::rng().random_range(0.5..1.5))).await;
+                // On a line of its own: across an await, the generator would bind us to this thread.
+                let jittered = wait.mul_f64(rand::rng().random_range(0.5..1.5));
+                sleep(jittered).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
             Err(refused) => {
@@ -86,7 +88,7 @@ async fn settle_each(
             Ok(Answer::Lost) => debug!(msg.id = %id, "message {id} was settled before, or lost"),
             // Its lease runs out, and another attempt follows.
             Err(error) => {
-                error!(error = %Chain(&error), msg.id = %id, "could not settle message {id}")
+                error!(error = %Chain(&error), msg.id = %id, "could not settle message {id}");
             }
         }
         held.let_go(id, lease);

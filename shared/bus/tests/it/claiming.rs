@@ -140,13 +140,13 @@ async fn a_claim_from_a_cursor_looks_only_behind_it() {
     let on = Fixture::new().await;
     let ids = on.publish(json!(vec![message(&json!({})); 6])).await;
     let lane = on.number("select id from cogo.lanes").await;
-    let sql = "select id from public.bus_claim('w1', array['codegen/generate/0'], 10, array[$1::bigint::int], array[$2])";
+    let sql = "select id from public.bus_claim('w1', array['codegen/generate/0'], 10, array[$1::bigint::int], array[$2::bigint])";
     let rows = on.rows(sql, &[&lane, &ids[3]]).await;
     let claimed: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(claimed, ids[4..]);
     // A lane that has no cursor is looked at from its start.
     let other = on.send(json!({ "shard": 1 })).await;
-    let sql = "select id from public.bus_claim('w1', array['codegen/generate/*'], 10, array[$1::bigint::int], array[$2])";
+    let sql = "select id from public.bus_claim('w1', array['codegen/generate/*'], 10, array[$1::bigint::int], array[$2::bigint])";
     let rows = on.rows(sql, &[&lane, &ids[5]]).await;
     assert_eq!(rows.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(), [other]);
     assert_eq!(on.claimed_ids(10).await, ids[..4]);
@@ -156,7 +156,8 @@ async fn a_claim_from_a_cursor_looks_only_behind_it() {
 #[tokio::test]
 async fn a_lease_lasts_as_long_as_its_route_says() {
     let on = Fixture::new().await;
-    let length = "select lease_ms = extract(epoch from lease_until - now()) * 1000 and lease_ms = $1
+    let length =
+        "select lease_ms = extract(epoch from lease_until - now()) * 1000 and lease_ms = $1
         from public.bus_claim('w1', array['codegen/generate/0'])";
     on.publish(json!(vec![message(&json!({})); 2])).await;
     assert!(on.row(length, &[&30_000_i64]).await.get::<_, bool>(0));

@@ -177,8 +177,7 @@ impl Fixture {
     }
 
     pub(crate) async fn sweep(&self) -> Value {
-        let swept: Option<Value> =
-            self.row("select public.bus_sweep('keeper')", &[]).await.get(0);
+        let swept: Option<Value> = self.row("select public.bus_sweep('keeper')", &[]).await.get(0);
         swept.expect("this keeper leads")
     }
 

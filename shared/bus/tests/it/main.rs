@@ -2,22 +2,15 @@
 //! its users have in common.
 #![expect(clippy::unwrap_used, reason = "clippy allows it in tests, but not in what they share")]
 
-mod bad_input;
 mod cancelling;
 mod claiming;
-mod concurrent;
 mod fixture;
 mod keeping;
 mod limits;
-mod model;
 mod ordering;
-mod plans;
 mod publishing;
 mod renewing;
 mod replaying;
 mod retaining;
-mod schema;
 mod settling;
 mod status;
-mod tenancy;
-mod words;

@@ -84,7 +84,8 @@ async fn everything_a_producer_says_arrives() {
     assert_eq!((row.get(5), row.get(6)), (Some(parent), Some("o")));
     assert_eq!((row.get(7), row.get(8)), (1, 7));
     assert_eq!(row.get::<_, Value>(9), json!([1, "two", null]));
-    let expires = "select expires_at - created_at = '60 s' from public.agent_messages where id = $1";
+    let expires =
+        "select expires_at - created_at = '60 s' from public.agent_messages where id = $1";
     assert!(on.row(expires, &[&id]).await.get::<_, bool>(0));
     on.is_whole().await;
 }
@@ -247,7 +248,8 @@ async fn what_is_not_committed_is_not_claimed() {
 async fn a_delayed_message_waits_for_its_time() {
     let on = Fixture::new().await;
     let delayed = on.send(json!({ "delay_ms": 60_000 })).await;
-    let at = on.text("select to_char(now() + '90 s', 'YYYY-MM-DD\"T\"HH24:MI:SSOF')").await.unwrap();
+    let at =
+        on.text("select to_char(now() + '90 s', 'YYYY-MM-DD\"T\"HH24:MI:SSOF')").await.unwrap();
     let not_before = on.send(json!({ "retry_at": at })).await;
     let past = on.send(json!({ "retry_at": "2020-01-01T00:00:00Z" })).await;
     assert_eq!(on.place(delayed).await, "later");
@@ -263,7 +265,10 @@ async fn a_delayed_message_waits_for_its_time() {
 #[tokio::test]
 async fn a_message_past_its_time_to_live_is_not_claimed() {
     let on = Fixture::new().await;
-    on.run("insert into public.bus_routes (service, role, ttl) values ('codegen', 'generate', '10 s')").await;
+    on.run(
+        "insert into public.bus_routes (service, role, ttl) values ('codegen', 'generate', '10 s')",
+    )
+    .await;
     let route = on.send(json!({})).await;
     let own = on.send(json!({ "ttl_ms": 60_000 })).await;
     let view = "select expires_at - created_at = '10 s' from public.agent_messages where id = $1";
@@ -277,7 +282,10 @@ async fn a_message_past_its_time_to_live_is_not_claimed() {
 #[tokio::test]
 async fn the_routes_time_to_live_also_holds_for_delayed_ordered_and_many() {
     let on = Fixture::new().await;
-    on.run("insert into public.bus_routes (service, role, ttl) values ('codegen', 'generate', '10 s')").await;
+    on.run(
+        "insert into public.bus_routes (service, role, ttl) values ('codegen', 'generate', '10 s')",
+    )
+    .await;
     on.publish(json!([
         message(&json!({})),
         message(&json!({ "delay_ms": 5000 })),
@@ -286,7 +294,8 @@ async fn the_routes_time_to_live_also_holds_for_delayed_ordered_and_many() {
         message(&json!({ "service": "other" })),
     ]))
     .await;
-    let expiring = "select count(*) from public.agent_messages where expires_at - created_at = '10 s'";
+    let expiring =
+        "select count(*) from public.agent_messages where expires_at - created_at = '10 s'";
     assert_eq!(on.number(expiring).await, 4);
     on.advance(11).await;
     assert_eq!(on.sweep().await["expired"], 3, "the last of a stream had no turn yet");

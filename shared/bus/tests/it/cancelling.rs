@@ -1,0 +1,122 @@
+use bus::Cancelled;
+use serde_json::json;
+
+use crate::fixture::{Fixture, message, refusal, until};
+
+#[tokio::test]
+async fn what_is_queued_in_whatever_place_is_cancelled_at_once() {
+    let on = Fixture::new().await;
+    let ids = on
+        .publish(json!([
+            message(&json!({})),
+            message(&json!({ "delay_ms": 60_000 })),
+            message(&json!({ "ordering_key": "o" })),
+            message(&json!({ "ordering_key": "o" })),
+            message(&json!({ "ordering_key": "p", "delay_ms": 60_000 })),
+            message(&json!({ "priority": 7, "tenant": "acme", "shard": 3 })),
+        ]))
+        .await;
+    for id in ids.iter().rev() {
+        assert_eq!(on.cancel(*id).await, "cancelled");
+        assert_eq!((on.status(*id).await.as_str(), on.attempts(*id).await), ("cancelled", 0));
+        assert_eq!(on.events(*id).await, ["cancelled"]);
+        on.is_whole().await;
+    }
+    assert!(on.claimed_ids(10).await.is_empty());
+    assert_eq!(on.number("select count(*) from public.agent_messages_dlq").await, 0);
+}
+
+#[tokio::test]
+async fn the_worker_of_what_is_claimed_is_asked_and_has_the_last_word() {
+    let on = Fixture::new().await;
+    on.publish(json!(vec![message(&json!({})); 5])).await;
+    let claims = on.claim(&["codegen/generate/0"], 5).await;
+    for claim in &claims {
+        assert_eq!(on.cancel(claim.id).await, "claimed");
+        assert_eq!(on.cancel(claim.id).await, "claimed");
+        let asked = "select cancel_requested from public.agent_messages where id = $1";
+        assert!(on.row(asked, &[&claim.id]).await.get::<_, bool>(0));
+    }
+    for (claim, (outcome, state)) in claims.iter().zip([
+        ("done", "done"),
+        ("cancel", "cancelled"),
+        ("retry", "cancelled"),
+        ("release", "cancelled"),
+        ("fail", "failed"),
+    ]) {
+        assert_eq!(on.end(claim, outcome, json!({})).await, state, "{outcome}");
+        assert_eq!(on.status(claim.id).await, state);
+    }
+    on.is_whole().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_message_whose_worker_died_does_not_come_back() {
+    let on = Fixture::new().await;
+    let id = on.send(json!({})).await;
+    on.claim_one().await;
+    on.cancel(id).await;
+    on.advance(31).await;
+    on.sweep().await;
+    assert_eq!(on.status(id).await, "cancelled");
+    on.is_whole().await;
+}
+
+#[tokio::test]
+async fn what_has_ended_stays_as_it_ended() {
+    let on = Fixture::new().await;
+    on.publish(json!(vec![message(&json!({})); 3])).await;
+    let claims = on.claim(&["codegen/generate/0"], 3).await;
+    for (claim, (outcome, state)) in
+        claims.iter().zip([("done", "done"), ("fail", "failed"), ("cancel", "cancelled")])
+    {
+        on.end(claim, outcome, json!({})).await;
+        let events = on.events(claim.id).await;
+        assert_eq!(on.cancel(claim.id).await, state);
+        assert_eq!(on.events(claim.id).await, events);
+    }
+    on.is_whole().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_there_is_named() {
+    let on = Fixture::new().await;
+    let said = refusal(on.sql.query("select public.bus_cancel(4711)", &[]).await);
+    assert_eq!(said, "P0002 there is no message 4711");
+}
+
+#[tokio::test]
+async fn a_message_in_the_middle_of_a_claim_is_found_again() {
+    let on = Fixture::new().await;
+    let id = on.send(json!({})).await;
+    let other = on.test.client().await;
+    on.run("begin").await;
+    on.claim_one().await;
+    let cancelling = async { other.query_one("select public.bus_cancel($1)", &[&id]).await };
+    let ((), cancelled) = tokio::join!(
+        async {
+            let client = on.test.client().await;
+            until(&client, "exists (select from pg_stat_activity where wait_event_type = 'Lock')")
+                .await;
+            on.run("commit").await;
+        },
+        cancelling
+    );
+    assert_eq!(cancelled.unwrap().get::<_, &str>(0), "claimed");
+    on.is_whole().await;
+}
+
+#[tokio::test]
+async fn the_crate_says_what_it_found() {
+    let on = Fixture::new().await;
+    let id = on.send(json!({})).await.try_into().unwrap();
+    let other = on.send(json!({})).await.try_into().unwrap();
+    assert_eq!(on.bus.cancel(id, "no_longer_needed").await.unwrap(), Cancelled::Now);
+    assert_eq!(on.bus.cancel(id, "x").await.unwrap(), Cancelled::Ended("cancelled"));
+    let reason = on.text("select reason from cogo.receipts").await;
+    assert_eq!(reason.as_deref(), Some("no_longer_needed"));
+    let claim = on.claim_one().await;
+    assert_eq!(on.bus.cancel(other, "x").await.unwrap(), Cancelled::Asked);
+    on.done(&claim).await;
+    assert_eq!(on.bus.cancel(other, "x").await.unwrap(), Cancelled::Ended("done"));
+}

@@ -1,0 +1,27 @@
+use bus::{Bus, BusError, BusSettings};
+use clap::Args;
+use db::DbSettings;
+
+use crate::out::{Format, Out};
+
+/// Which database is asked, and how the answer is written.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Connection {
+    /// How the answer is written: a table for people, or one JSON document for programs.
+    #[arg(long, value_enum, default_value = "table", global = true, display_order = 900)]
+    output: Format,
+
+    #[command(flatten)]
+    pub(crate) db: DbSettings,
+}
+
+impl Connection {
+    pub(crate) fn out(&self) -> Out {
+        Out::new(self.output)
+    }
+
+    /// Connects to nothing yet.
+    pub(crate) fn bus(&self) -> Result<Bus, BusError> {
+        Bus::connect(&self.db, &BusSettings::default())
+    }
+}

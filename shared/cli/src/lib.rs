@@ -1,0 +1,89 @@
+//! The `cogo` command. Start at [`main`]; `command.rs` is the table of commands, and each has a file
+//! of its own.
+//!
+//! Invariants: knows no worker, only what it is handed as [`WorkerEntry`]. Stdout is the answer,
+//! stderr everything else. Exit codes: 0 done, 1 failed, not found or unhealthy, 2 wrong usage.
+//! Nothing that is printed contains a credential.
+
+mod bench;
+mod cancel;
+mod command;
+mod connection;
+mod dlq;
+mod doctor;
+mod ended;
+mod human;
+mod migrations;
+mod out;
+mod pause;
+mod peek;
+mod replay;
+mod run;
+mod send;
+mod stats;
+mod subject;
+mod table;
+mod tail;
+mod trace;
+mod waterfall;
+mod worker_entry;
+mod workers;
+
+use std::process::ExitCode;
+
+use boot::{ProcessSettings, Refused, block_on_with_stop, finish, matches};
+use clap::{ArgMatches, FromArgMatches};
+use miette::IntoDiagnostic;
+use telemetry::LogSettings;
+
+use crate::command::{Cogo, command};
+use crate::ended::{Ended, explained, is_wrong_usage};
+pub use crate::worker_entry::WorkerEntry;
+
+/// The whole life of a `cogo` process, which can run any of `workers`.
+pub fn main(workers: impl IntoIterator<Item = WorkerEntry>) -> ExitCode {
+    let workers: Vec<WorkerEntry> = workers.into_iter().collect();
+    match parse_and_run(workers) {
+        Ok(code) => code,
+        Err(refused) => refused.tell(),
+    }
+}
+
+fn parse_and_run(workers: Vec<WorkerEntry>) -> Result<ExitCode, Refused> {
+    let found = matches(command(&workers), std::env::args_os())?;
+    let process = ProcessSettings::from_arg_matches(&found)?;
+    if let Some(("run", asked)) = found.subcommand() {
+        return run_worker(&process, workers, asked);
+    }
+    let cogo = Cogo::from_arg_matches(&found)?;
+    let result = telemetry::start(&process.log)
+        .into_diagnostic()
+        .and_then(|()| block_on_with_stop("cogo", process.threads, |stop| cogo.obey(stop))?);
+    Ok(ending(&process.log, result))
+}
+
+/// As `boot::run` does for a worker's own program.
+fn run_worker(
+    process: &ProcessSettings,
+    workers: Vec<WorkerEntry>,
+    asked: &ArgMatches,
+) -> Result<ExitCode, Refused> {
+    let (name, start) = run::parse(workers, asked)?;
+    let result = telemetry::start(&process.log)
+        .into_diagnostic()
+        .and_then(|()| block_on_with_stop(name, process.threads, start)?)
+        .map_err(|report| explained(report).wrap_err(format!("{name} stopped")));
+    Ok(finish(&process.log, result))
+}
+
+fn ending(log: &LogSettings, result: miette::Result<Ended>) -> ExitCode {
+    match result {
+        Ok(Ended::Well) => ExitCode::SUCCESS,
+        Ok(Ended::Badly) => ExitCode::FAILURE,
+        Err(report) => {
+            let wrong_usage = is_wrong_usage(&report);
+            let code = finish(log, Err(explained(report)));
+            if wrong_usage { ExitCode::from(2) } else { code }
+        }
+    }
+}

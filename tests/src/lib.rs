@@ -1,0 +1,27 @@
+//! Stories about the whole fleet. The chaos: several worker processes under load, while workers are
+//! killed and stopped, connections cut and Postgres restarted; then a judge reads the tables. Start
+//! at [`run`], then `seed.rs`.
+//!
+//! Invariants: one seed decides every choice; the judge trusts nothing but the tables and what
+//! publishers were told; nothing outside this run's own processes and its own Postgres is touched.
+
+mod account;
+mod act;
+mod args;
+mod broken_fence;
+mod calm;
+mod fleet;
+mod handler;
+mod history;
+mod judge;
+mod member;
+mod plan;
+mod proxy;
+mod publisher;
+mod run;
+mod seed;
+mod torment;
+
+pub use args::{ChaosArgs, Cli};
+pub use member::Member;
+pub use run::{Verdict, run};

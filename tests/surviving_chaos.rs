@@ -1,0 +1,34 @@
+//! The short form of `make chaos`: two seeds, and one with the fence broken on purpose, to see that
+//! the judge would notice.
+
+use std::process::{Command, Output};
+
+fn chaos(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+    command.args(["--messages", "600"]).args(arguments).output().expect("the program is there")
+}
+
+/// With everything it said, for whoever has to find out why.
+fn last_line(output: &Output) -> (String, String) {
+    let said = [&output.stdout[..], &output.stderr[..]].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let answer = String::from_utf8_lossy(&output.stdout);
+    (answer.lines().last().unwrap_or_default().to_owned(), said)
+}
+
+#[test]
+fn nothing_is_lost_stuck_or_doubled_whatever_is_killed() {
+    let output = chaos(&["--seeds", "2"]);
+    let (verdict, said) = last_line(&output);
+    assert_eq!(verdict, "lost 0, stuck 0, doubled 0", "{said}");
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn the_judge_notices_a_broken_fence() {
+    let output = chaos(&["--seeds", "1", "--break-fence"]);
+    let (verdict, said) = last_line(&output);
+    let doubled = verdict.rsplit("doubled ").next().and_then(|count| count.parse::<usize>().ok());
+    assert!(doubled.is_some_and(|doubled| doubled > 0), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+}
