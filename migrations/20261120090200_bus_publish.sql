@@ -141,13 +141,17 @@ begin
         when not cogo.is_key(fresh.idempotency_key) then 'idempotency_key must be 1 to 255 characters, none of them a control character'
         when not cogo.is_key(fresh.ordering_key) then 'ordering_key must be 1 to 255 characters, none of them a control character'
         when fresh.max_attempts not between 1 and 1000 then 'max_attempts must be from 1 to 1000'
-        when fresh.expires_at <= fresh.created_at then 'expires_at must be in the future'
+        when fresh.retry_at not between '0001-01-01' and '9999-12-31' then 'retry_at must be a time in the years 1 to 9999'
+        when fresh.expires_at <= fresh.created_at or fresh.expires_at > '9999-12-31'
+            then 'expires_at must be in the future, and before the year 10000'
     end into v_fault
     from fresh
     where fresh.trace_id !~ '^[0-9a-f]{32}$' or fresh.trace_id = repeat('0', 32)
         or not cogo.is_traceparent(fresh.traceparent) or fresh.parent_id <= 0 or fresh.replay_of <= 0
         or not cogo.is_key(fresh.idempotency_key) or not cogo.is_key(fresh.ordering_key)
         or fresh.max_attempts not between 1 and 1000 or fresh.expires_at <= fresh.created_at
+        -- Postgres knows times, such as infinity, that hardly any reader does.
+        or fresh.expires_at > '9999-12-31' or fresh.retry_at not between '0001-01-01' and '9999-12-31'
     limit 1;
     if found then
         raise exception using errcode = '22023', message = v_fault, hint = 'Nothing was published. Correct the field and publish again.';
@@ -315,7 +319,7 @@ comment on function cogo.leave_streams(bigint[], bigint[]) is 'Removes finished 
 
 -- What is wrong with a message in JSON, or null.
 create function cogo.message_fault(p_message jsonb) returns text
-language sql immutable as $$
+language sql stable as $$
     select case
         when jsonb_typeof(p_message) <> 'object' then 'must be an object with service, role and payload'
         when exists (select from jsonb_object_keys(p_message) as given(key) where key <> all (array[
@@ -333,7 +337,8 @@ language sql immutable as $$
         when p_message ->> 'shard' !~ '^[0-9]{1,10}$' or (p_message ->> 'shard')::bigint > 2147483647 then 'shard must be a whole number from 0 to 2147483647'
         when p_message ->> 'tenant' !~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$' then
             'tenant must be 1 to 128 letters, digits or `_.:-`, beginning with a letter or digit'
-        when p_message ->> 'priority' !~ '^-?[0-9]{1,4}$' then 'priority must be a whole number from -9999 to 9999'
+        when p_message ->> 'priority' !~ '^-?[0-9]{1,5}$' or abs((p_message ->> 'priority')::int) > 32767
+            then 'priority must be a whole number from -32767 to 32767'
         when p_message ->> 'trace_id' !~ '^[0-9a-f]{32}$' or p_message ->> 'trace_id' = repeat('0', 32)
             then 'trace_id must be 32 lower-case hex digits, not all zero'
         when not cogo.is_traceparent(p_message ->> 'traceparent') then 'traceparent must be a W3C trace context'
@@ -348,6 +353,7 @@ language sql immutable as $$
         when p_message ->> 'ttl_ms' !~ '^[1-9][0-9]{0,11}$' then 'ttl_ms must be a positive whole number of milliseconds'
         when p_message ->> 'retry_at' !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}' then 'retry_at must be a time, as in 2030-01-31T12:00:00Z'
         when p_message ->> 'expires_at' !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}' then 'expires_at must be a time, as in 2030-01-31T12:00:00Z'
+        when (p_message ->> 'expires_at')::timestamptz <= now() then 'expires_at must be in the future'
         when p_message ? 'delay_ms' and p_message ? 'retry_at' then 'delay_ms and retry_at say the same thing; give one'
         when p_message ? 'ttl_ms' and p_message ? 'expires_at' then 'ttl_ms and expires_at say the same thing; give one'
     end

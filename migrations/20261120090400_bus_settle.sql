@@ -321,7 +321,11 @@ begin
             perform from cogo.ordered where ordered.stream = v_stream and ordered.id = p_id and not ordered.placed;
         end if;
         if found then
-            perform cogo.leave(array[row(1, p_id, v_lane_id, v_stream, null, null, null, 'cancelled', v_message.attempts, null,
+            -- Read now that nobody else can have it: an attempt may have been spent since we first looked.
+            select message.attempts into v_message.attempts from cogo.agent_messages as message where message.id = p_id;
+            perform cogo.leave(array[row(1, p_id, v_lane_id, v_stream, null, null, null, 'cancelled',
+                -- Read now: it may have been tried since we first looked.
+                (select message.attempts from cogo.agent_messages as message where message.id = p_id), null,
                 p_reason, null, null, null)::cogo.leaving]);
             return 'cancelled';
         end if;

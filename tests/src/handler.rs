@@ -74,7 +74,12 @@ async fn write_and_settle(this: &This, began: OffsetDateTime, cx: &Cx) -> Result
     let mut client = cx.bus().db().client().await?;
     let transaction = client.transaction().await?;
     transaction.execute(&EFFECT, &[&this.id, &this.worker, &this.attempt, &began]).await?;
-    match cx.settle_in(&transaction, Settle::done()).await? {
+    let answer = cx.settle_in(&transaction, Settle::done()).await?;
+    if this.id.get() % 4 == 0 {
+        // Time to be stopped, killed or cut off between the settle and its commit.
+        sleep(Duration::from_millis(25)).await;
+    }
+    match answer {
         Answer::Accepted => transaction.commit().await?,
         Answer::Lost => transaction.rollback().await?,
     }

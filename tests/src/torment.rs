@@ -55,7 +55,7 @@ const EACH: [Blow; 9] = [
 const WEIGHTS: [usize; EACH.len()] = [25, 15, 8, 6, 15, 10, 6, 10, 5];
 
 /// A stopped worker sleeps past its leases, which are two seconds long.
-const STOP_MS: std::ops::Range<u64> = 2_300..4_500;
+const STOP_MS: std::ops::Range<u64> = 2_500..5_500;
 const PAUSE_MS: std::ops::Range<u64> = 50..400;
 const TICK: Duration = Duration::from_millis(20);
 
@@ -74,7 +74,8 @@ impl Tormentor<'_> {
     /// least once.
     pub(crate) async fn torment(mut self, time: Duration) -> miette::Result<Tally> {
         let mut end = Instant::now() + time;
-        let mut first = EACH;
+        // The fence is for those that come back: no run is without some of them.
+        let mut first = [&EACH[..], &[Blow::StopWorker; 2], &[Blow::KillWorker]].concat();
         first.shuffle(&mut self.rng);
         let mut first = first.into_iter();
         loop {

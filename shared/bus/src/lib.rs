@@ -47,5 +47,7 @@ pub use publish::{Bus, Published};
 pub use renew::Renewed;
 pub use settings::BusSettings;
 pub use settle::{Answer, Outcome, Settle};
+#[doc(hidden)]
+pub use statement::statements;
 pub use station::{Heard, Station};
 pub use sweep::{Retained, Retention, Swept};

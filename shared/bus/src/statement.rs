@@ -1,5 +1,10 @@
 use db::{Statement, Type};
 
+use crate::{
+    beat, control, dead_letters, depth, event, events, fleet, health, history, peek, publish,
+    renew, settle, station, sweep,
+};
+
 /// Every statement of this crate is a static made here; a test prepares them all.
 pub(crate) const fn statement(
     name: &'static str,
@@ -7,4 +12,50 @@ pub(crate) const fn statement(
     types: &'static [Type],
 ) -> Statement {
     Statement { name, sql, types }
+}
+
+/// All of them, for the test that prepares each.
+#[doc(hidden)]
+pub fn statements() -> Vec<&'static Statement> {
+    vec![
+        &beat::BEAT,
+        &control::CANCEL,
+        &control::ENDED,
+        &control::REPLAY,
+        &control::PAUSE,
+        &control::DRAIN,
+        &dead_letters::LETTERS,
+        &dead_letters::LETTER,
+        &depth::DEPTH,
+        &event::EMIT,
+        &events::EVENTS_SINCE,
+        &events::MESSAGES_SINCE,
+        &events::NEWEST_EVENT,
+        &events::NEWEST_MESSAGE,
+        &fleet::FLEET,
+        &health::SERVER,
+        &health::MISSING_ROLES,
+        &health::UNPROTECTED_TABLES,
+        &health::UNSAFE_FUNCTIONS,
+        &health::KEEPER,
+        &health::DEAD_SLEEPERS,
+        &health::HOLDERS,
+        &health::NOTIFY,
+        &history::MESSAGE,
+        &history::STATES,
+        &history::TRACE_MESSAGES,
+        &history::TRACE_EVENTS,
+        &peek::PEEK,
+        &publish::INSERT,
+        &publish::PUBLISH,
+        &renew::RENEW,
+        &settle::SETTLE,
+        &settle::DONE,
+        &station::CLAIM,
+        &station::PARK,
+        &station::UNPARK,
+        &station::RING,
+        &sweep::SWEEP,
+        &sweep::RETAIN,
+    ]
 }

@@ -6,25 +6,26 @@ use telemetry::Chain;
 
 /// Why a handler did not finish its message, and whether another attempt would help.
 #[derive(Debug)]
-pub struct Failure(Settle);
+// Boxed, so that a handler's `Result` stays small.
+pub struct Failure(Box<Settle>);
 
 impl Failure {
     /// Worth another attempt, after the route's backoff.
     pub fn retry(why: impl Into<String>) -> Self {
-        Self(Settle::retry(why))
+        Self(Box::new(Settle::retry(why)))
     }
 
     pub fn retry_after(wait: Duration, why: impl Into<String>) -> Self {
-        Self(Settle::retry(why).after(wait))
+        Self(Box::new(Settle::retry(why).after(wait)))
     }
 
     /// No attempt would help: to the dead letters, with a reason code such as `payload_invalid`.
     pub fn fatal(reason: impl Into<String>, why: impl Into<String>) -> Self {
-        Self(Settle::fail(reason, why))
+        Self(Box::new(Settle::fail(reason, why)))
     }
 
     pub(crate) fn settle(self) -> Settle {
-        self.0
+        *self.0
     }
 }
 

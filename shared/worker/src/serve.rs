@@ -87,12 +87,22 @@ pub async fn serve(
         // with the last sender.
         drop(claiming);
     });
-    let settling = Box::pin(settle_all(&bus, &worker, &held, finished));
-    let working = async { tokio::join!(working, settling) };
+    let mut settling = Box::pin(settle_all(&bus, &worker, &held, finished));
+    let serving = async {
+        tokio::select! {
+            // It ends with the last sender, and those are in `working`.
+            () = &mut settling => {}
+            // Not for ever: while the database is away there is nobody to settle with, and what we
+            // hold comes back when its lease runs out.
+            () = working => if timeout(RELEASE, settling).await.is_err() {
+                warn!("stopping without having settled {} messages", held.len());
+            },
+        }
+    };
     let renewing = Box::pin(renew_leases(&bus, &worker, &held, called.clone()));
     let beating = Box::pin(beat(&bus, &heartbeat, settings.worker_beat, &held, called, &stop));
     tokio::select! {
-        ((), ()) = working => {}
+        () = serving => {}
         // These end only with the work.
         () = renewing => {}
         () = beating => {}

@@ -3,7 +3,6 @@
 //! model of it small enough to be seen to be right. After each step both must say the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -24,18 +23,46 @@ const TTL: Seconds = 130;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Publish { tenant: u8, priority: i16, key: Option<u8>, delayed: bool, ttl: bool, attempts: u8, copies: u8 },
+    Publish {
+        tenant: u8,
+        priority: i16,
+        key: Option<u8>,
+        delayed: bool,
+        ttl: bool,
+        attempts: u8,
+        copies: u8,
+    },
     /// In a transaction that stays open until the next of these.
-    Unfinished { commits: bool },
-    Claim { worker: u8, limit: u8, tenant: Option<u8> },
+    Unfinished {
+        commits: bool,
+    },
+    Claim {
+        worker: u8,
+        limit: u8,
+        tenant: Option<u8>,
+    },
     /// Any leases ever given, current or not.
-    Settle { leases: Vec<(Index, Outcome)> },
-    Done { leases: Vec<Index> },
-    Renew { leases: Vec<Index> },
-    Cancel { message: Index },
-    Replay { message: Index },
-    Delete { message: Index },
-    Pause { paused: bool },
+    Settle {
+        leases: Vec<(Index, Outcome)>,
+    },
+    Done {
+        leases: Vec<Index>,
+    },
+    Renew {
+        leases: Vec<Index>,
+    },
+    Cancel {
+        message: Index,
+    },
+    Replay {
+        message: Index,
+    },
+    Delete {
+        message: Index,
+    },
+    Pause {
+        paused: bool,
+    },
     Advance,
     Sweep,
 }
@@ -84,10 +111,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Ready,
-    Later { due: Seconds },
+    Later {
+        due: Seconds,
+    },
     /// For its turn.
-    Waiting { due: Option<Seconds> },
-    Leased { lease: Uuid, until: Seconds, cancelled: bool },
+    Waiting {
+        due: Option<Seconds>,
+    },
+    Leased {
+        lease: Uuid,
+        until: Seconds,
+        cancelled: bool,
+    },
     Ended(&'static str),
 }
 
@@ -205,7 +240,8 @@ impl World {
 
     fn sweep(&mut self) {
         let now = self.now;
-        let lost = self.those(|message| matches!(message.place, Place::Leased { until, .. } if until < now));
+        let lost = self
+            .those(|message| matches!(message.place, Place::Leased { until, .. } if until < now));
         for id in lost {
             let message = self.messages.get_mut(&id).unwrap();
             message.attempts += 1;
@@ -438,9 +474,15 @@ async fn take(real: &Real, world: &mut World, step: &Step) {
             let renewed: BTreeMap<i64, bool> =
                 rows.iter().map(|row| (row.get(0), row.get(1))).collect();
             let mut due = BTreeMap::new();
-            for (id, lease) in chosen.into_iter().filter(|(id, lease)| world.holds(*id, *lease)).collect::<Vec<_>>() {
+            for (id, lease) in chosen
+                .into_iter()
+                .filter(|(id, lease)| world.holds(*id, *lease))
+                .collect::<Vec<_>>()
+            {
                 let message = world.messages.get_mut(&id).unwrap();
-                let Place::Leased { until, cancelled, .. } = &mut message.place else { unreachable!() };
+                let Place::Leased { until, cancelled, .. } = &mut message.place else {
+                    unreachable!()
+                };
                 *until = world.now + LEASE;
                 due.insert(id, *cancelled);
                 let _ = lease;
@@ -510,9 +552,49 @@ async fn begin(real: &Real) -> World {
 
 #[test]
 fn no_order_of_steps_loses_a_message_or_does_one_twice() {
+    if let Err(failed) = tried(40, None) {
+        panic!("{failed}");
+    }
+}
+
+/// A test that cannot fail shows nothing.
+#[test]
+fn the_model_notices_when_the_bus_is_wrong() {
+    let mistakes = [
+        // No fence.
+        ("public.bus_settle", "leases.lease = wanted.lease", "true"),
+        ("public.bus_done", "leases.lease = given.lease", "true"),
+        // A release that spends an attempt.
+        ("public.bus_settle", "when 'ready' then judged.before else", "when 'x' then 0 else"),
+        // A dead worker that spends none.
+        ("public.bus_sweep", "message.attempts + 1, null", "message.attempts, null"),
+        // The next of a stream is forgotten.
+        ("cogo.leave_streams", "perform cogo.place_head(v_stream);", ""),
+        // The last comes first.
+        ("cogo.take", "order by ready.id", "order by ready.id desc"),
+        // A cancellation that is forgotten.
+        ("public.bus_settle", "and freed.cancel_requested", "and false"),
+    ];
+    std::thread::scope(|scope| {
+        let running =
+            mistakes.map(|mistake| scope.spawn(move || (mistake, tried(200, Some(mistake)))));
+        for ((function, part, _), noticed) in running.map(|thread| thread.join().unwrap()) {
+            assert!(noticed.is_err(), "{function} without `{part}` passes");
+        }
+    });
+}
+
+/// Runs so many random cases, with a function spoilt if asked for.
+fn tried(cases: u32, spoilt: Option<(&str, &str, &str)>) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let real = runtime.block_on(async {
         let on = Fixture::new().await;
+        if let Some((function, part, wrong)) = spoilt {
+            let sql = "select pg_get_functiondef(to_regproc($1))";
+            let source: String = on.row(sql, &[&function]).await.get(0);
+            assert!(source.contains(part), "{function} has changed; spoil it otherwise");
+            on.run(&source.replace(part, wrong)).await;
+        }
         let mut workers = Vec::new();
         for _ in 0..3 {
             workers.push(on.test.client().await);
@@ -521,10 +603,10 @@ fn no_order_of_steps_loses_a_message_or_does_one_twice() {
         Real { on, workers, producer }
     });
     let config = Config {
-        cases: 40,
+        cases,
         // A failure is printed with all its steps; nothing is to be written beside the tests.
         failure_persistence: None,
-        max_shrink_time: Duration::from_secs(60).as_millis().try_into().unwrap(),
+        max_shrink_iters: if spoilt.is_some() { 0 } else { 200 },
         ..Config::default()
     };
     let run = |steps: Vec<Step>| {
@@ -540,9 +622,8 @@ fn no_order_of_steps_loses_a_message_or_does_one_twice() {
         });
         Ok(())
     };
-    if let Err(failed) = TestRunner::new(config).run(&steps(), run) {
-        panic!("{failed}");
-    }
+    let result = TestRunner::new(config).run(&steps(), run).map_err(|failed| failed.to_string());
     let _within = runtime.enter();
     drop(real);
+    result
 }

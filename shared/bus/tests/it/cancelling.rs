@@ -106,6 +106,32 @@ async fn a_message_in_the_middle_of_a_claim_is_found_again() {
     on.is_whole().await;
 }
 
+/// Found by the chaos: the cancellation had read the attempts before it waited for the sweep.
+#[tokio::test]
+async fn a_message_in_the_middle_of_a_reclaim_keeps_the_attempt_it_spent() {
+    let on = Fixture::new().await;
+    let id = on.send(json!({})).await;
+    on.claim_one().await;
+    on.advance(31).await;
+    let other = on.test.client().await;
+    on.run("begin").await;
+    on.sweep().await;
+    let cancelling = async { other.query_one("select public.bus_cancel($1)", &[&id]).await };
+    let ((), cancelled) = tokio::join!(
+        async {
+            let client = on.test.client().await;
+            let waits = "exists (select from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock')";
+            until(&client, waits).await;
+            on.run("commit").await;
+        },
+        cancelling
+    );
+    assert_eq!(cancelled.unwrap().get::<_, &str>(0), "cancelled");
+    assert_eq!(on.attempts(id).await, 1);
+    on.is_whole().await;
+}
+
 #[tokio::test]
 async fn the_crate_says_what_it_found() {
     let on = Fixture::new().await;

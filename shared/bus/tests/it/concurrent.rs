@@ -79,12 +79,15 @@ async fn whatever_many_sessions_do_at_once_each_message_is_in_one_place_and_ends
     let followed = on.number("select count(*) from cogo.agent_messages where parent_id is not null or replay_of is not null").await;
     let all = on.number("select count(*) from cogo.agent_messages").await;
     assert_eq!(all - followed, i64::try_from(published).unwrap());
-    for (id, ends) in shared.ended.lock().unwrap().iter() {
+    let ended = std::mem::take(&mut *shared.ended.lock().unwrap());
+    for (id, ends) in ended {
         assert_eq!(ends.len(), 1, "message {id} was said to have ended as {ends:?}");
-        assert_eq!(on.status(*id).await, ends[0]);
+        assert_eq!(on.status(id).await, ends[0]);
     }
-    let followed = on.number("select count(*) from cogo.agent_messages where parent_id is not null").await;
-    let accepted = on.number("select count(*) from public.bus_events where event_type = 'followed'").await;
+    let followed =
+        on.number("select count(*) from cogo.agent_messages where parent_id is not null").await;
+    let accepted =
+        on.number("select count(*) from public.bus_events where event_type = 'followed'").await;
     assert_eq!(followed, accepted, "a follow-up and its event come together");
 }
 
@@ -109,7 +112,8 @@ async fn step(
 ) -> Result<(), Error> {
     match random.random_range(0..100) {
         0..25 => {
-            let messages: Vec<Value> = (0..random.random_range(1..4)).map(|_| any_message(random)).collect();
+            let messages: Vec<Value> =
+                (0..random.random_range(1..4)).map(|_| any_message(random)).collect();
             let ids: Vec<i64> = crate::fixture::publish(client, &messages.into())
                 .await?
                 .into_iter()
@@ -135,7 +139,8 @@ async fn step(
             if random.random_bool(0.2) {
                 chosen.extend(shared.leases.lock().unwrap().choose(random).copied());
             }
-            let outcomes: Vec<Value> = chosen.iter().map(|lease| any_outcome(random, lease)).collect();
+            let outcomes: Vec<Value> =
+                chosen.iter().map(|lease| any_outcome(random, lease)).collect();
             for (id, accepted, state) in settle(client, worker, &outcomes.into()).await? {
                 if let (true, Some(state)) = (accepted, state)
                     && state != "queued"
@@ -146,7 +151,9 @@ async fn step(
         }
         80..85 => {
             let (ids, leases): (Vec<i64>, Vec<Uuid>) = held.iter().copied().unzip();
-            client.query("select id from public.bus_renew($1, $2, $3)", &[&worker, &ids, &leases]).await?;
+            client
+                .query("select id from public.bus_renew($1, $2, $3)", &[&worker, &ids, &leases])
+                .await?;
         }
         85..90 => {
             let id = shared.published.lock().unwrap().choose(random).copied();
@@ -166,7 +173,8 @@ async fn step(
         }
         _ => {
             // Somebody's worker has died.
-            let expire = "update cogo.leases set lease_until = now() - interval '1 s' where id = any (array(
+            let expire =
+                "update cogo.leases set lease_until = now() - interval '1 s' where id = any (array(
                 select id from cogo.leases order by random() limit 2 for update skip locked))";
             client.batch_execute(expire).await?;
             client.query("select public.bus_sweep('keeper', 50)", &[]).await?;

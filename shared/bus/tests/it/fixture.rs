@@ -22,7 +22,6 @@ pub(crate) struct Claim {
     pub(crate) tenant: String,
     pub(crate) attempt: i32,
     pub(crate) max_attempts: i32,
-    pub(crate) priority: i16,
     pub(crate) service: String,
 }
 
@@ -224,9 +223,9 @@ pub(crate) async fn claim(
     routes: &[&str],
     limit: i32,
 ) -> Result<Vec<Claim>, Error> {
-    let query = "select claimed.id, claimed.lease, claimed.tenant, claimed.attempt, claimed.max_attempts, claimed.service,
-            message.priority
-        from public.bus_claim($1, $2, $3) as claimed join cogo.agent_messages as message using (id)";
+    // Joined with nothing: the function sees messages that are newer than this statement's snapshot.
+    let query = "select id, lease, tenant, attempt, max_attempts, service
+        from public.bus_claim($1, $2, $3)";
     let rows = sql.query(query, &[&worker, &routes, &limit]).await?;
     let claimed = rows.iter().map(|row| Claim {
         id: row.get(0),
@@ -235,7 +234,6 @@ pub(crate) async fn claim(
         attempt: row.get(3),
         max_attempts: row.get(4),
         service: row.get(5),
-        priority: row.get(6),
     });
     Ok(claimed.collect())
 }

@@ -84,7 +84,8 @@ async fn every_table_has_forced_row_level_security_and_a_policy() {
 #[tokio::test]
 async fn every_view_reads_with_its_callers_rights() {
     let on = Fixture::new().await;
-    let sql = "select relation.oid::regclass::text, relation.reloptions::text from pg_class as relation
+    let sql =
+        "select relation.oid::regclass::text, relation.reloptions::text from pg_class as relation
         join pg_namespace as namespace on namespace.oid = relation.relnamespace
         where namespace.nspname in ('public', 'cogo') and relation.relkind in ('v', 'm')";
     for row in on.rows(sql, &[]).await {
