@@ -9,7 +9,10 @@ language plpgsql immutable set search_path = '' as $$
 declare
     v_parts text[] := string_to_array(p_route, '/');
 begin
-    if p_route is null or p_route !~ '^[a-z][a-z0-9-]{0,62}/[a-z][a-z0-9-]{0,62}/([0-9]{1,10}|\*)(/[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})?$' then
+    -- Lengths apart from the pattern: one with counts in it takes Postgres twenty times as long.
+    if p_route is null or p_route !~ '^[a-z][a-z0-9-]*/[a-z][a-z0-9-]*/([0-9]{1,10}|\*)(/[A-Za-z0-9][A-Za-z0-9_.:-]*)?$'
+        or length(v_parts[1]) > 63 or length(v_parts[2]) > 63 or length(v_parts[4]) > 128
+    then
         raise exception using errcode = '22023',
             message = format('`%s` is not a route', left(p_route, 200)),
             hint = 'Write service/role/shard, as in `codegen/generate/0`; `*` means every shard; a tenant may follow.';
@@ -115,7 +118,7 @@ begin
     end if;
 
     -- The everyday case, one plain message on a known lane, without the joins that many need.
-    if v_one.rows = 1 and v_one.plain and v_one.trace_id ~ '^[0-9a-f]{32}$' and v_one.trace_id <> repeat('0', 32) then
+    if v_one.rows = 1 and v_one.plain and length(v_one.trace_id) = 32 and v_one.trace_id ~ '^[0-9a-f]*$' and v_one.trace_id <> repeat('0', 32) then
         insert into cogo.ready (lane_id, id)
         select lane.id, v_one.id
         from cogo.lanes as lane
@@ -146,7 +149,7 @@ begin
             then 'expires_at must be in the future, and before the year 10000'
     end into v_fault
     from fresh
-    where fresh.trace_id !~ '^[0-9a-f]{32}$' or fresh.trace_id = repeat('0', 32)
+    where length(fresh.trace_id) <> 32 or fresh.trace_id !~ '^[0-9a-f]*$' or fresh.trace_id = repeat('0', 32)
         or not cogo.is_traceparent(fresh.traceparent) or fresh.parent_id <= 0 or fresh.replay_of <= 0
         or not cogo.is_key(fresh.idempotency_key) or not cogo.is_key(fresh.ordering_key)
         or fresh.max_attempts not between 1 and 1000 or fresh.expires_at <= fresh.created_at

@@ -240,10 +240,9 @@ comment on function public.bus_settle(text, jsonb) is
     'Settles claimed messages, each as done, retry, fail, release or cancel, with the messages and events that follow, in one transaction. '
     'Answers for each whether it was accepted; a lease that is no longer current changes nothing.';
 
--- The short form for messages that are done and leave nothing behind but an event or two: arrays instead of JSON.
+-- The short form for messages that are done and leave nothing behind but an event: arrays instead of JSON.
 create function public.bus_done(
-    p_worker text, p_ids bigint[], p_leases uuid[],
-    p_event_ids bigint[] default null, p_event_types text[] default null, p_event_payloads jsonb[] default null)
+    p_worker text, p_ids bigint[], p_leases uuid[], p_event_types text[] default null, p_event_payloads jsonb[] default null)
 returns bigint[]
 language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
 declare
@@ -251,9 +250,10 @@ declare
     v_streams bigint[];
 begin
     with freed as (
-        delete from cogo.leases using unnest(p_ids, p_leases) as given(id, lease)
+        -- Each message brings its own event along: looking it up again would be quadratic in the batch.
+        delete from cogo.leases using unnest(p_ids, p_leases, p_event_types, p_event_payloads) as given(id, lease, event_type, event_payload)
         where leases.id = given.id and leases.lease = given.lease
-        returning leases.id, leases.worker, leases.claimed_at, leases.stream
+        returning leases.id, leases.worker, leases.claimed_at, leases.stream, given.event_type, given.event_payload
     ),
     known as materialized (
         select freed.*, message.attempts, message.trace_id, message.service, message.role, message.shard, message.tenant, message.project_id
@@ -265,10 +265,9 @@ begin
     ),
     events as (
         insert into public.bus_events (event_type, message_id, trace_id, service, role, shard, tenant, project_id, payload)
-        select event.type, known.id, known.trace_id, known.service, known.role, known.shard, known.tenant, known.project_id,
-            coalesce(event.payload, '{}')
-        from unnest(p_event_ids, p_event_types, p_event_payloads) as event(id, type, payload)
-        join known on known.id = event.id
+        select known.event_type, known.id, known.trace_id, known.service, known.role, known.shard, known.tenant, known.project_id,
+            coalesce(known.event_payload, '{}')
+        from known where known.event_type is not null
     )
     select array_agg(known.id), array_agg(known.stream) filter (where known.stream is not null) into v_done, v_streams from known;
     if v_streams is not null then
@@ -277,7 +276,7 @@ begin
     return coalesce(v_done, '{}');
 end
 $$;
-comment on function public.bus_done(text, bigint[], uuid[], bigint[], text[], jsonb[]) is
+comment on function public.bus_done(text, bigint[], uuid[], text[], jsonb[]) is
     'bus_settle for messages that are simply done; answers those that were accepted.';
 
 -- Cancels what is queued at once; asks the worker of what is claimed. Answers the state it leaves behind.
@@ -321,8 +320,6 @@ begin
             perform from cogo.ordered where ordered.stream = v_stream and ordered.id = p_id and not ordered.placed;
         end if;
         if found then
-            -- Read now that nobody else can have it: an attempt may have been spent since we first looked.
-            select message.attempts into v_message.attempts from cogo.agent_messages as message where message.id = p_id;
             perform cogo.leave(array[row(1, p_id, v_lane_id, v_stream, null, null, null, 'cancelled',
                 -- Read now: it may have been tried since we first looked.
                 (select message.attempts from cogo.agent_messages as message where message.id = p_id), null,

@@ -19,7 +19,7 @@ use worker::{Failure, Handlers, Received, Settle, Shards, WorkerSettings, serve}
 
 /// A message that nobody was woken for would wait for an hour.
 const STALLED: Duration = Duration::from_secs(20);
-const ROUNDS: usize = 1_000;
+const ROUNDS: usize = 500;
 const PRODUCERS: usize = 4;
 
 #[derive(Deserialize, Serialize)]

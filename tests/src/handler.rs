@@ -59,7 +59,7 @@ async fn finish(part: Part, this: This, began: OffsetDateTime, cx: &Cx) -> Resul
             let echo = NewMessage::of(&Echo { of: this.id })?;
             Ok(Settle::done().result("echoed").note(event).follow_up(echo))
         }
-        _ => write_and_settle(&this, began, cx).await,
+        _ => persist(&this, began, cx).await,
     }
 }
 
@@ -69,6 +69,20 @@ static EFFECT: Statement = Statement {
         values ($1, $2, $3, $4, clock_timestamp())",
     types: &[Type::INT8, Type::TEXT, Type::INT4, Type::TIMESTAMPTZ],
 };
+
+/// Tries again when the database was away, even when it is in doubt whether the commit happened: the
+/// fence makes that safe.
+async fn persist(this: &This, began: OffsetDateTime, cx: &Cx) -> Result<Settle, Failure> {
+    for _ in 0..TRIES {
+        if let Ok(settle) = write_and_settle(this, began, cx).await {
+            return Ok(settle);
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    write_and_settle(this, began, cx).await
+}
+
+const TRIES: usize = 4;
 
 async fn write_and_settle(this: &This, began: OffsetDateTime, cx: &Cx) -> Result<Settle, Failure> {
     let mut client = cx.bus().db().client().await?;

@@ -83,7 +83,7 @@ fn planned(rng: &mut StdRng, n: i64, key: Option<usize>) -> Planned {
         108..112 => Part::Refuses,
         112..114 => Part::Garbled,
         // One that keeps its key's successors waiting for seconds is enough for another day.
-        114..116 if key.is_none() => Part::Slow,
+        114..121 if key.is_none() => Part::Slow,
         _ => Part::Row,
     };
     let takes = match part {

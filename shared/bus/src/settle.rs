@@ -141,6 +141,7 @@ impl Settle {
             && self.result_url.is_none()
             && self.reason.is_none()
             && self.publish.is_empty()
+            && self.events.len() <= 1
             && self.events.iter().all(NewEvent::is_plain)
     }
 }
@@ -178,15 +179,8 @@ pub(crate) static SETTLE: Statement = statement(
 
 pub(crate) static DONE: Statement = statement(
     "bus.done",
-    "select public.bus_done($1, $2, $3, $4, $5, $6)",
-    &[
-        Type::TEXT,
-        Type::INT8_ARRAY,
-        Type::UUID_ARRAY,
-        Type::INT8_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::JSONB_ARRAY,
-    ],
+    "select public.bus_done($1, $2, $3, $4, $5)",
+    &[Type::TEXT, Type::INT8_ARRAY, Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::JSONB_ARRAY],
 );
 
 impl Bus {
@@ -233,24 +227,17 @@ impl Bus {
     ) -> Result<Vec<i64>, BusError> {
         let ids: Vec<MessageId> = outcomes.iter().map(|(_, outcome)| outcome.id).collect();
         let leases: Vec<Uuid> = outcomes.iter().map(|(_, outcome)| outcome.lease).collect();
-        let events: Vec<(MessageId, &NewEvent)> = outcomes
-            .iter()
-            .flat_map(|(_, outcome)| {
-                outcome.settle.events.iter().map(move |event| (outcome.id, event))
-            })
-            .collect();
-        // Null, and not empty: without events the function does not even look.
-        let column = |wanted: bool| wanted.then_some(());
-        let event_ids: Option<Vec<MessageId>> =
-            column(!events.is_empty()).map(|()| events.iter().map(|(id, _)| *id).collect());
-        let event_types: Option<Vec<&str>> = column(!events.is_empty())
-            .map(|()| events.iter().map(|(_, event)| event.event_type.as_str()).collect());
-        let event_payloads: Option<Vec<Option<Json<&RawValue>>>> = column(!events.is_empty())
-            .map(|()| events.iter().map(|(_, event)| event.payload.as_deref().map(Json)).collect());
-        let rows = self
-            .db()
-            .query(&DONE, &[&worker, &ids, &leases, &event_ids, &event_types, &event_payloads])
-            .await?;
+        let events = outcomes.iter().map(|(_, outcome)| outcome.settle.events.first());
+        let types: Vec<Option<&str>> =
+            events.clone().map(|event| event.map(|event| event.event_type.as_str())).collect();
+        let payloads: Vec<Option<Json<&RawValue>>> =
+            events.map(|event| event?.payload.as_deref().map(Json)).collect();
+        // Null, and not an array of nulls: most batches have no events, and then nothing is sent.
+        let (types, payloads) = match types.iter().any(Option::is_some) {
+            true => (Some(types), Some(payloads)),
+            false => (None, None),
+        };
+        let rows = self.db().query(&DONE, &[&worker, &ids, &leases, &types, &payloads]).await?;
         Ok(rows[0].get(0))
     }
 

@@ -272,7 +272,7 @@ async fn a_lease_that_is_not_current_is_refused_and_changes_nothing() {
         let answers = on.settle(json!([settling(&stale, outcome, &json!({}))])).await;
         assert_eq!(answers, [(id, false, None)], "{outcome}, while another has it");
     }
-    let done = "select public.bus_done('w1', array[$1::bigint], array[$2::uuid], array[$1::bigint], array['late'])";
+    let done = "select public.bus_done('w1', array[$1::bigint], array[$2::uuid], array['late'])";
     assert!(on.row(done, &[&id, &stale.lease]).await.get::<_, Vec<i64>>(0).is_empty());
     assert_eq!((on.status(id).await.as_str(), on.attempts(id).await), ("claimed", 2));
     on.done(&current).await;
