@@ -89,7 +89,7 @@ create table cogo.agent_messages (
     shard int not null default 0,
     tenant text collate "C" not null default coalesce(cogo.caller_tenant(), 'default'),
     project_id uuid,
-    trace_id text collate "C" not null default replace(gen_random_uuid()::text, '-', ''),
+    trace_id text collate "C" not null default cogo.new_trace_id(),
     parent_id bigint,
     replay_of bigint,
     idempotency_key text collate "C",

@@ -107,32 +107,27 @@ declare
     v_delayed boolean := false;
     v_ttl boolean := false;
 begin
-    select fresh.id, fresh.service, fresh.role, fresh.shard, fresh.tenant, fresh.priority, fresh.trace_id,
-        pg_column_size(fresh.payload) as bytes,
+    select fresh.id, fresh.service, fresh.role, fresh.shard, fresh.tenant, lane.id as lane_id,
         fresh.idempotency_key is null and fresh.ordering_key is null and fresh.retry_at is null and fresh.expires_at is null
-            and fresh.traceparent is null and fresh.max_attempts is null and fresh.parent_id is null and fresh.replay_of is null as plain,
-        count(*) over () as rows
-    into v_one from fresh limit 1;
+            and fresh.traceparent is null and fresh.max_attempts is null and fresh.parent_id is null and fresh.replay_of is null
+            and length(fresh.trace_id) = 32 and fresh.trace_id ~ '^[0-9a-f]*$' and fresh.trace_id <> repeat('0', 32)
+            and settings.ttl is null and pg_column_size(fresh.payload) <= coalesce(settings.max_payload, 1048576)
+            and not exists (select from fresh as another offset 1) as plain
+    into v_one
+    from fresh
+    left join cogo.lanes as lane on lane.service = fresh.service and lane.role = fresh.role and lane.shard = fresh.shard
+        and lane.tenant = fresh.tenant and lane.priority = fresh.priority
+    left join public.bus_routes as settings on settings.service = fresh.service and settings.role = fresh.role
+    limit 1;
     if not found then
         return null;
     end if;
 
     -- The everyday case, one plain message on a known lane, without the joins that many need.
-    if v_one.rows = 1 and v_one.plain and length(v_one.trace_id) = 32 and v_one.trace_id ~ '^[0-9a-f]*$' and v_one.trace_id <> repeat('0', 32) then
-        insert into cogo.ready (lane_id, id)
-        select lane.id, v_one.id
-        from cogo.lanes as lane
-        left join public.bus_routes as settings on settings.service = lane.service and settings.role = lane.role
-        where lane.service = v_one.service and lane.role = v_one.role and lane.shard = v_one.shard
-            and lane.tenant = v_one.tenant and lane.priority = v_one.priority
-            and settings.ttl is null and v_one.bytes <= coalesce(settings.max_payload, 1048576);
-        if found then
-            perform pg_advisory_xact_lock_shared(cogo.stage_lock(v_one.service, v_one.role));
-            perform cogo.ring_for_new(v_one.service, v_one.role, v_one.shard, v_one.tenant)
-            where current_setting('transaction_isolation') <> 'read committed'
-                or exists (select from cogo.parked where parked.service = v_one.service and parked.role = v_one.role);
-            return null;
-        end if;
+    if v_one.plain and v_one.lane_id is not null then
+        insert into cogo.ready (lane_id, id) values (v_one.lane_id, v_one.id);
+        perform cogo.ring_for_new(v_one.service, v_one.role, v_one.shard, v_one.tenant);
+        return null;
     end if;
 
     select case
@@ -426,7 +421,7 @@ begin
                 priority, payload, traceparent, max_attempts, retry_at, expires_at)
             overriding system value
             select wanted.id, wanted.service, wanted.role, coalesce(wanted.shard, 0), coalesce(wanted.tenant, 'default'), wanted.project_id,
-                coalesce(wanted.trace_id, replace(gen_random_uuid()::text, '-', '')), wanted.parent_id, wanted.idempotency_key,
+                coalesce(wanted.trace_id, cogo.new_trace_id()), wanted.parent_id, wanted.idempotency_key,
                 wanted.ordering_key, coalesce(wanted.priority, 0::smallint), coalesce(wanted.payload, '{}'), wanted.traceparent,
                 wanted.max_attempts,
                 coalesce(wanted.retry_at, now() + wanted.delay_ms * interval '1 ms'),

@@ -142,10 +142,14 @@ returns table (
     id bigint, lease uuid, lane int, service text, role text, shard int, tenant text, project_id uuid, trace_id text,
     traceparent text, parent_id bigint, ordering_key text, attempt int, max_attempts int, created_at timestamptz,
     lease_until timestamptz, lease_ms bigint, payload jsonb)
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+-- A plan made while the tables are still empty is kept for minutes: it must be the one that is right when they are full.
+set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
     v_lease uuid := gen_random_uuid();
+    v_route record;
+    v_known record;
     v_stage record;
     v_settings public.bus_routes;
     v_limited boolean;
@@ -160,7 +164,58 @@ begin
     if p_worker is null or p_worker !~ '^[[:print:]]{1,255}$' then
         raise exception using errcode = '22023', message = 'p_worker must be 1 to 255 printable characters';
     end if;
-    perform cogo.promote_due(1000);
+    if exists (select from cogo.later where later.due_at <= now()) then
+        perform cogo.promote_due(1000);
+    end if;
+
+    -- The everyday case, one route with one lane and no limits, without the shares and turns that many need.
+    if cardinality(p_routes) = 1 then
+        v_route := cogo.parse_route(p_routes[1]);
+        select count(*) as lanes, min(known.id) as lane, bool_or(known.special) as special, min(known.lease) as lease,
+            min(known.max_attempts) as max_attempts, min(known.shard) as shard, min(known.tenant) as tenant
+        into v_known
+        from (
+            select lane.id, lane.shard, lane.tenant, settings.lease, settings.max_attempts,
+                settings.paused or num_nonnulls(settings.max_in_flight, settings.max_in_flight_per_tenant, settings.rate, settings.rate_per_tenant) > 0 as special
+            from cogo.lanes as lane
+            left join public.bus_routes as settings on settings.service = v_route.service and settings.role = v_route.role
+            where lane.service = v_route.service and lane.role = v_route.role
+                and (v_route.shard is null or lane.shard = v_route.shard) and (v_route.tenant is null or lane.tenant = v_route.tenant)
+            limit 2
+        ) as known;
+        if v_known.lanes = 0 then
+            return;
+        elsif v_known.lanes = 1 and not coalesce(v_known.special, false) then
+            return query
+            with gone as (
+                delete from cogo.ready where ready.ctid = any (array(
+                    select candidate.ctid from cogo.ready as candidate
+                    where candidate.lane_id = v_known.lane
+                        and candidate.id > case when p_lanes[1] = v_known.lane then p_after[1] else 0 end
+                        and (candidate.expires_at is null or candidate.expires_at > now())
+                    order by candidate.id limit p_limit
+                    -- Skip what others hold instead of waiting: a busy bus must not serialise its workers.
+                    for update skip locked))
+                returning ready.id, ready.expires_at, ready.stream
+            ),
+            leased as (
+                insert into cogo.leases (id, lane_id, lease, worker, claimed_at, lease_until, expires_at, stream)
+                select gone.id, v_known.lane, v_lease, p_worker, now(), now() + coalesce(v_known.lease, '30 s'), gone.expires_at, gone.stream from gone
+            )
+            select message.id, v_lease, v_known.lane, message.service, message.role, message.shard, message.tenant, message.project_id,
+                message.trace_id, message.traceparent, message.parent_id, message.ordering_key, message.attempts + 1,
+                coalesce(message.max_attempts, v_known.max_attempts, 3), message.created_at,
+                now() + coalesce(v_known.lease, '30 s'),
+                (1000 * extract(epoch from coalesce(v_known.lease, '30 s')))::bigint, message.payload
+            from gone join cogo.agent_messages as message on message.id = gone.id
+            order by message.id;
+            get diagnostics v_pass = row_count;
+            if v_pass >= p_limit then
+                perform cogo.ring(v_route.service, v_route.role, null, null, p_worker);
+            end if;
+            return;
+        end if;
+    end if;
 
     for v_stage in
         with known as (
@@ -284,8 +339,10 @@ comment on function public.bus_park(text, text, text[], int) is
     'Notes that a worker sleeps, so that a producer rings it; answers how long it may. Null: not now, look again first.';
 
 create function public.bus_unpark(p_worker text) returns void
-language sql security definer set search_path = '' as $$
-    delete from cogo.parked where parked.worker = p_worker
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+begin
+    delete from cogo.parked where parked.worker = p_worker;
+end
 $$;
 comment on function public.bus_unpark(text) is 'The worker is awake; nobody needs to ring it.';
 

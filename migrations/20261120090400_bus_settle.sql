@@ -33,10 +33,13 @@ begin
         coalesce(event.service, message.service), coalesce(event.role, message.role), coalesce(event.shard, message.shard),
         coalesce(event.tenant, message.tenant, 'default'), coalesce(event.project_id, message.project_id),
         event.agent_id, event.reason, coalesce(event.payload, '{}')
-    from jsonb_to_recordset(p_events) as event(
+    from rows from (jsonb_to_recordset(p_events) as (
         event_type text, message_id bigint, trace_id text, service text, role text, shard int, tenant text, project_id uuid,
-        agent_id text, reason text, payload jsonb)
-    left join cogo.agent_messages as message on message.id = event.message_id;
+        agent_id text, reason text, payload jsonb)) with ordinality as event(
+        event_type, message_id, trace_id, service, role, shard, tenant, project_id, agent_id, reason, payload, place)
+    left join cogo.agent_messages as message on message.id = event.message_id
+    -- What happened first has the lower number.
+    order by event.place;
     get diagnostics v_count = row_count;
     return v_count;
 end
@@ -87,7 +90,7 @@ begin
             error = coalesce(leaving.error, message.error),
             last_error_at = case when leaving.error is null then message.last_error_at else now() end
         from unnest(p_leaving) as leaving
-        where message.id = leaving.id and (message.attempts <> leaving.attempts or leaving.error is not null);
+        where message.id = leaving.id and (message.attempts <> leaving.attempts or leaving.error is not null or leaving.goes_to = 'later');
 
         insert into cogo.later (id, lane_id, due_at, expires_at, stream)
         select leaving.id, leaving.lane_id, now() + leaving.wait, leaving.expires_at, leaving.stream
@@ -124,7 +127,9 @@ $$;
 comment on function cogo.jittered(public.bus_routes, int) is 'The route''s wait after so many failed attempts, a quarter more or less.';
 
 create function public.bus_settle(p_worker text, p_outcomes jsonb) returns table (id bigint, accepted boolean, state text)
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+-- As in bus_claim.
+set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
     v_fault text;
@@ -180,9 +185,12 @@ begin
     judged as (
         select freed.*, message.attempts as before, settings,
             case
+                -- A cancelled trace must not go on behind whoever cancelled it: what would follow is dropped with it.
+                when freed.outcome = 'done' and freed.cancel_requested
+                    and jsonb_typeof(p_outcomes -> (freed.place::int - 1) -> 'publish') = 'array' then 'cancelled'
                 when freed.outcome = 'done' then 'done'
                 when freed.outcome = 'cancel' or (freed.outcome in ('retry', 'release') and freed.cancel_requested) then 'cancelled'
-                when freed.outcome = 'release' then 'ready'
+                when freed.outcome = 'release' then case when freed.retry_in_ms is null then 'ready' else 'later' end
                 when freed.outcome = 'retry' and message.attempts + 1 < coalesce(message.max_attempts, settings.max_attempts, 3) then 'later'
                 else 'failed'
             end as goes_to
@@ -192,7 +200,7 @@ begin
     )
     select array_agg(row(
         judged.place, judged.id, judged.lane_id, judged.stream, judged.worker, judged.claimed_at, judged.expires_at, judged.goes_to,
-        case judged.goes_to when 'ready' then judged.before else judged.before + 1 end,
+        case when judged.outcome = 'release' and judged.goes_to <> 'cancelled' then judged.before else judged.before + 1 end,
         coalesce(judged.retry_in_ms * interval '1 ms', cogo.jittered(judged.settings, judged.before + 1)),
         case
             when judged.goes_to = 'cancelled' then coalesce(judged.reason, 'cancelled')
@@ -214,7 +222,8 @@ begin
         into v_follow_ups
         from unnest(v_leaving) as leaving
         join cogo.agent_messages as message on message.id = leaving.id
-        cross join lateral jsonb_array_elements(nullif(p_outcomes -> (leaving.place - 1) -> 'publish', 'null')) with ordinality as follow_up(body, turn);
+        cross join lateral jsonb_array_elements(nullif(p_outcomes -> (leaving.place - 1) -> 'publish', 'null')) with ordinality as follow_up(body, turn)
+        where leaving.goes_to <> 'cancelled' or p_outcomes -> (leaving.place - 1) ->> 'outcome' <> 'done';
         if v_follow_ups is not null then
             perform cogo.publish_all(v_follow_ups);
         end if;
@@ -222,7 +231,8 @@ begin
         select jsonb_agg(jsonb_build_object('message_id', leaving.id) || event.body order by leaving.place, event.turn)
         into v_events
         from unnest(v_leaving) as leaving
-        cross join lateral jsonb_array_elements(nullif(p_outcomes -> (leaving.place - 1) -> 'events', 'null')) with ordinality as event(body, turn);
+        cross join lateral jsonb_array_elements(nullif(p_outcomes -> (leaving.place - 1) -> 'events', 'null')) with ordinality as event(body, turn)
+        where leaving.goes_to <> 'cancelled' or p_outcomes -> (leaving.place - 1) ->> 'outcome' <> 'done';
         if v_events is not null then
             perform cogo.emit_all(v_events);
         end if;
@@ -244,7 +254,9 @@ comment on function public.bus_settle(text, jsonb) is
 create function public.bus_done(
     p_worker text, p_ids bigint[], p_leases uuid[], p_event_types text[] default null, p_event_payloads jsonb[] default null)
 returns bigint[]
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+-- As in bus_claim.
+set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     v_done bigint[];
     v_streams bigint[];
@@ -332,6 +344,43 @@ end
 $$;
 comment on function public.bus_cancel(bigint, text) is
     'Cancels a queued message, or asks the worker of a claimed one to stop. Answers cancelled, claimed (asked), or the final state it already had.';
+
+create function public.bus_cancel_trace(p_trace_id text, p_reason text default 'cancelled', out cancelled int, out asked int)
+language plpgsql security definer set search_path = '' as $$
+declare
+    v_id bigint;
+    v_more boolean;
+begin
+    if not exists (select from cogo.agent_messages as message where message.trace_id = p_trace_id) then
+        raise exception using errcode = 'P0002', message = format('there is no trace %s', left(p_trace_id, 100)),
+            hint = 'It may have been removed by retention.';
+    end if;
+    cancelled := 0;
+    asked := 0;
+    -- Until nothing is left that was not told: a stage may hand on between two looks.
+    for v_round in 1..100 loop
+        v_more := false;
+        for v_id in
+            select message.id from cogo.agent_messages as message
+            where message.trace_id = p_trace_id
+                and not exists (select from cogo.receipts as receipt where receipt.id = message.id)
+                and not exists (select from cogo.leases as lease where lease.id = message.id and lease.cancel_requested)
+            order by message.id
+        loop
+            v_more := true;
+            case public.bus_cancel(v_id, p_reason)
+                when 'cancelled' then cancelled := cancelled + 1;
+                when 'claimed' then asked := asked + 1;
+                -- It ended by itself in this moment.
+                else null;
+            end case;
+        end loop;
+        exit when not v_more;
+    end loop;
+end
+$$;
+comment on function public.bus_cancel_trace(text, text) is
+    'Cancels every message of a trace that has not ended; answers how many were cancelled at once and how many workers were asked to stop.';
 
 create function public.bus_replay(p_id bigint) returns bigint
 language plpgsql security definer set search_path = '' as $$

@@ -228,7 +228,7 @@ begin
     end if;
     if new.paused is distinct from (case tg_op when 'UPDATE' then old.paused else false end) then
         insert into public.bus_events (event_type, trace_id, service, role)
-        values (case when new.paused then 'route_paused' else 'route_resumed' end, replace(gen_random_uuid()::text, '-', ''), new.service, new.role);
+        values (case when new.paused then 'route_paused' else 'route_resumed' end, cogo.new_trace_id(), new.service, new.role);
     end if;
     return null;
 end

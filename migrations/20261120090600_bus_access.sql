@@ -49,6 +49,8 @@ grant insert (service, role, shard, tenant, project_id, trace_id, parent_id, ide
 grant insert (event_type, message_id, trace_id, service, role, shard, tenant, project_id, agent_id, reason, payload)
     on public.bus_events to authenticated;
 grant execute on function cogo.caller_tenant() to public;
+-- The default of a column is worked out with the rights of whoever inserts.
+grant execute on function cogo.new_trace_id() to public;
 grant execute on function cogo.is_open(text, text, name) to public;
 
 create policy clients_read_their_tenant on cogo.agent_messages for select to authenticated
@@ -80,10 +82,10 @@ begin
     for v_function, v_exposed in
         select function.oid, namespace.nspname = 'public'
         from pg_catalog.pg_proc as function join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
-        where (namespace.nspname = 'cogo' and function.proname not in ('caller_tenant', 'is_open'))
+        where (namespace.nspname = 'cogo' and function.proname not in ('caller_tenant', 'is_open', 'new_trace_id'))
             or (namespace.nspname = 'public' and function.proname in (
                 'bus_publish', 'bus_claim', 'bus_park', 'bus_unpark', 'bus_ring', 'bus_renew', 'bus_beat', 'bus_emit', 'bus_settle',
-                'bus_done', 'bus_cancel', 'bus_replay', 'bus_sweep', 'bus_retain', 'bus_pause', 'bus_drain'))
+                'bus_done', 'bus_cancel', 'bus_cancel_trace', 'bus_replay', 'bus_sweep', 'bus_retain', 'bus_pause', 'bus_drain'))
     loop
         execute format('revoke all on function %s from public, anon, authenticated', v_function);
         if v_exposed then

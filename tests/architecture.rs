@@ -32,6 +32,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
         &[
             "bench",
             "boot",
+            "child",
             "cli",
             "executors",
             "localstack",

@@ -1,5 +1,5 @@
 use db::{Statement, Type};
-use model::{MessageId, Stage};
+use model::{MessageId, Stage, TraceId};
 
 use crate::statement::statement;
 use crate::{Bus, BusError};
@@ -17,6 +17,11 @@ pub enum Cancelled {
 
 pub(crate) static CANCEL: Statement =
     statement("bus.cancel", "select public.bus_cancel($1, $2)", &[Type::INT8, Type::TEXT]);
+pub(crate) static CANCEL_TRACE: Statement = statement(
+    "bus.cancel_trace",
+    "select cancelled, asked from public.bus_cancel_trace($1, $2)",
+    &[Type::TEXT, Type::TEXT],
+);
 pub(crate) static ENDED: Statement =
     statement("bus.ended", "select status from cogo.receipts where id = $1", &[Type::INT8]);
 pub(crate) static REPLAY: Statement =
@@ -29,7 +34,27 @@ pub(crate) static PAUSE: Statement = statement(
 pub(crate) static DRAIN: Statement =
     statement("bus.drain", "select public.bus_drain($1)", &[Type::TEXT]);
 
+/// What the cancellation of a trace found, beside what had ended already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelledTrace {
+    /// Messages that were queued and are cancelled now.
+    pub cancelled: i32,
+    /// Messages whose workers were asked to stop.
+    pub asked: i32,
+}
+
 impl Bus {
+    /// Ends a whole trace: nothing of it goes on, also what a stage is handing on at this moment.
+    /// An error if there is no message of that trace.
+    pub async fn cancel_trace(
+        &self,
+        trace: TraceId,
+        reason: &str,
+    ) -> Result<CancelledTrace, BusError> {
+        let row = self.db().query_one(&CANCEL_TRACE, &[&trace, &reason]).await?;
+        Ok(CancelledTrace { cancelled: row.get(0), asked: row.get(1) })
+    }
+
     pub async fn cancel(&self, id: MessageId, reason: &str) -> Result<Cancelled, BusError> {
         let before = self.db().query(&ENDED, &[&id]).await?;
         let rows = self.db().query(&CANCEL, &[&id, &reason]).await?;

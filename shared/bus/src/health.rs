@@ -62,7 +62,7 @@ pub(crate) static UNPROTECTED_TABLES: Statement = statement(
     join pg_catalog.pg_namespace as namespace on namespace.oid = relation.relnamespace
     where relation.relkind in ('r', 'p')
         and (namespace.nspname = 'cogo' or (namespace.nspname = 'public' and relation.relname in
-            ('agent_messages', 'agent_messages_dlq', 'bus_events', 'bus_routes', 'workers')))
+            ('agent_messages', 'agent_messages_dlq', 'bus_events', 'bus_routes', 'intents', 'workers')))
         and not (relation.relrowsecurity and relation.relforcerowsecurity)
     order by 1",
     &[],
@@ -79,7 +79,7 @@ pub(crate) static UNSAFE_FUNCTIONS: Statement = statement(
     join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
     where function.prosecdef
         and (namespace.nspname = 'cogo'
-            or (namespace.nspname = 'public' and starts_with(function.proname, 'bus_')))
+            or (namespace.nspname = 'public' and function.proname ~ '^(bus|intent)_'))
         and (not exists (select from unnest(function.proconfig) as setting
                 where starts_with(setting, 'search_path='))
             or (has_function_privilege('public', function.oid, 'execute')

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::depth::route;
 use crate::events::{EventRow, event};
 use crate::statement::statement;
-use crate::{Bus, BusError};
+use crate::{Bus, BusError, TraceScope};
 
 /// Where a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -161,18 +161,21 @@ pub(crate) static TRACE_MESSAGES: Statement = statement(
     concat!(
         "select ",
         state_columns!(),
-        ", null::jsonb, clock_timestamp() from public.agent_messages where trace_id = $1
+        ", null::jsonb, clock_timestamp() from public.agent_messages
+        where trace_id = $1 and ($3::text is null or tenant = $3)
         order by id limit $2"
     ),
-    &[Type::TEXT, Type::INT8],
+    &[Type::TEXT, Type::INT8, Type::TEXT],
 );
 
 pub(crate) static TRACE_EVENTS: Statement = statement(
     "bus.trace_events",
     "select id, created_at, event_type, message_id, trace_id, service, role, shard, tenant,
         project_id, agent_id, reason, payload
-    from public.bus_events where trace_id = $1 order by created_at, id limit $2",
-    &[Type::TEXT, Type::INT8],
+    from public.bus_events
+    where trace_id = $1 and ($3::text is null or tenant = $3)
+    order by created_at, id limit $2",
+    &[Type::TEXT, Type::INT8, Type::TEXT],
 );
 
 impl Bus {
@@ -190,8 +193,14 @@ impl Bus {
 
     /// A whole trace; `None` if nothing of it is there.
     pub async fn trace(&self, trace: TraceId) -> Result<Option<TraceHistory>, BusError> {
-        let messages = self.db().query(&TRACE_MESSAGES, &[&trace, &MOST_MESSAGES]).await?;
-        let events = self.db().query(&TRACE_EVENTS, &[&trace, &MOST_EVENTS]).await?;
+        self.trace_in(&TraceScope { trace, tenant: None }).await
+    }
+
+    /// The same, or one tenant's part of it.
+    pub async fn trace_in(&self, scope: &TraceScope) -> Result<Option<TraceHistory>, BusError> {
+        let TraceScope { trace, ref tenant } = *scope;
+        let messages = self.db().query(&TRACE_MESSAGES, &[&trace, &MOST_MESSAGES, tenant]).await?;
+        let events = self.db().query(&TRACE_EVENTS, &[&trace, &MOST_EVENTS, tenant]).await?;
         let truncated = over(messages.len(), MOST_MESSAGES) || over(events.len(), MOST_EVENTS);
         let events: Vec<EventRow> = events.iter().map(event).collect();
         let read_at = messages.first().map(|row| row.get(29));

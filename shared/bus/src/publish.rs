@@ -3,12 +3,10 @@ use std::sync::{Arc, Mutex};
 
 use db::{Db, DbSettings, Json, Statement, Type};
 use model::{MessageId, TraceId};
-use serde_json::value::RawValue;
-use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
+use crate::insert::{insert, insert_one};
 use crate::statement::statement;
 use crate::{BusError, BusSettings, NewMessage};
 
@@ -84,9 +82,11 @@ impl Bus {
             return Ok(Vec::new());
         }
         if messages.iter().any(|message| message.idempotency_key.is_some()) {
-            publish_with_keys(self.db(), messages).await
-        } else {
-            insert(self.db(), messages).await
+            return publish_with_keys(self.db(), messages).await;
+        }
+        match messages {
+            [message] => Ok(vec![insert_one(self.db(), message).await?]),
+            many => insert(self.db(), many).await,
         }
     }
 
@@ -150,92 +150,6 @@ struct Waiting {
 /// Two, so that one batch is prepared while the other waits for the disk.
 const FLIGHTS: usize = 2;
 const LARGEST_BATCH: usize = 500;
-
-/// The same insert that anybody may write by hand, for many rows.
-pub(crate) static INSERT: Statement = statement(
-    "bus.insert",
-    "insert into public.agent_messages (
-        service, role, shard, tenant, project_id, trace_id, traceparent, parent_id, ordering_key,
-        priority, max_attempts, retry_at, expires_at, payload)
-    select service, role, shard, coalesce(tenant, 'default'), project_id,
-        coalesce(trace_id, replace(gen_random_uuid()::text, '-', '')), traceparent, parent_id,
-        ordering_key, priority, max_attempts,
-        coalesce(retry_at, now() + delay_ms * interval '1 ms'),
-        now() + ttl_ms * interval '1 ms', payload
-    from unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::uuid[], $6::text[], $7::text[],
-        $8::bigint[], $9::text[], $10::smallint[], $11::int[], $12::timestamptz[], $13::bigint[],
-        $14::bigint[], $15::jsonb[])
-        with ordinality as new(service, role, shard, tenant, project_id, trace_id, traceparent,
-        parent_id, ordering_key, priority, max_attempts, retry_at, delay_ms, ttl_ms, payload, place)
-    order by place
-    returning id, trace_id",
-    &[
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT4_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::UUID_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT2_ARRAY,
-        Type::INT4_ARRAY,
-        Type::TIMESTAMPTZ_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::JSONB_ARRAY,
-    ],
-);
-
-async fn insert(db: &Db, messages: &[NewMessage]) -> Result<Vec<Published>, BusError> {
-    fn column<'a, T>(messages: &'a [NewMessage], value: impl Fn(&'a NewMessage) -> T) -> Vec<T> {
-        messages.iter().map(value).collect()
-    }
-    let service: Vec<&str> = column(messages, |message| message.service.as_str());
-    let role: Vec<&str> = column(messages, |message| message.role.as_str());
-    let shard: Vec<i32> = column(messages, |message| message.shard);
-    let tenant: Vec<Option<&str>> =
-        column(messages, |message| message.tenant.as_ref().map(|tenant| tenant.as_str()));
-    let project: Vec<Option<Uuid>> = column(messages, |message| message.project_id);
-    let trace: Vec<Option<TraceId>> = column(messages, |message| message.trace_id);
-    let traceparent: Vec<Option<String>> =
-        column(messages, |message| message.traceparent.as_ref().map(ToString::to_string));
-    let parent: Vec<Option<MessageId>> = column(messages, |message| message.parent_id);
-    let ordering: Vec<Option<&str>> = column(messages, |message| message.ordering_key.as_deref());
-    let priority: Vec<i16> = column(messages, |message| message.priority);
-    let attempts: Vec<Option<i32>> = column(messages, |message| message.max_attempts);
-    let retry_at: Vec<Option<OffsetDateTime>> = column(messages, |message| message.retry_at);
-    let delay: Vec<Option<i64>> = column(messages, |message| message.delay_ms);
-    let ttl: Vec<Option<i64>> = column(messages, |message| message.ttl_ms);
-    let payload: Vec<Json<&RawValue>> = column(messages, |message| Json(&*message.payload));
-    let rows = db
-        .query(
-            &INSERT,
-            &[
-                &service,
-                &role,
-                &shard,
-                &tenant,
-                &project,
-                &trace,
-                &traceparent,
-                &parent,
-                &ordering,
-                &priority,
-                &attempts,
-                &retry_at,
-                &delay,
-                &ttl,
-                &payload,
-            ],
-        )
-        .await?;
-    Ok(rows
-        .iter()
-        .map(|row| Published { id: row.get(0), trace: row.get(1), attached: false })
-        .collect())
-}
 
 pub(crate) static PUBLISH: Statement = statement(
     "bus.publish",

@@ -69,7 +69,8 @@ impl Settle {
         }
     }
 
-    /// Gives the message back untouched: our shutdown is not its failure, so no attempt is spent.
+    /// Gives the message back untouched: our shutdown is not its failure, so no attempt is spent. It
+    /// may be claimed at once, or [`after`](Self::after) a while.
     pub fn release() -> Self {
         Self::new(Kind::Release)
     }

@@ -1,8 +1,8 @@
 use db::{Statement, Type};
 
 use crate::{
-    beat, control, dead_letters, depth, event, events, fleet, health, history, peek, publish,
-    renew, settle, station, sweep,
+    beat, control, dead_letters, depth, event, events, fleet, health, history, insert,
+    ordered_events, peek, publish, renew, settle, station, sweep,
 };
 
 /// Every statement of this crate is a static made here; a test prepares them all.
@@ -20,6 +20,7 @@ pub fn statements() -> Vec<&'static Statement> {
     vec![
         &beat::BEAT,
         &control::CANCEL,
+        &control::CANCEL_TRACE,
         &control::ENDED,
         &control::REPLAY,
         &control::PAUSE,
@@ -45,8 +46,16 @@ pub fn statements() -> Vec<&'static Statement> {
         &history::STATES,
         &history::TRACE_MESSAGES,
         &history::TRACE_EVENTS,
+        &ordered_events::EVENTS_ANCHOR,
+        &ordered_events::EVENTS_IN_ORDER,
+        &ordered_events::EVENTS_BETWEEN,
+        &ordered_events::TRACE_EVENTS_BETWEEN,
+        &ordered_events::TRACES_OVER,
+        &ordered_events::TRACE_KNOWN,
+        &ordered_events::OPEN_TO,
         &peek::PEEK,
-        &publish::INSERT,
+        &insert::INSERT_ONE,
+        &insert::INSERT,
         &publish::PUBLISH,
         &renew::RENEW,
         &settle::SETTLE,

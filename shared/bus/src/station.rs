@@ -99,7 +99,7 @@ impl Station {
         self.open_ear().await?;
         let limit = limit.min(LARGEST_CLAIM);
         let asked_at = Instant::now();
-        let position = self.cursor.position();
+        let position = self.cursor.position(unpark);
         // Sent in this order on one connection, without waiting for the first answer. The work comes
         // first: a producer that still sees us parked only rings once more than needed.
         let (rows, unparked) = tokio::join!(
@@ -136,6 +136,8 @@ impl Station {
     /// Lies down to sleep, to be rung. `None`: somebody is publishing at this moment, so look again
     /// soon. Otherwise look once more, and then sleep with [`Station::heard`] for at most this long.
     pub async fn park(&mut self) -> Result<Option<Duration>, BusError> {
+        // What is there before we sleep may lie anywhere.
+        self.cursor.from_the_start = true;
         let Ear::Listening(session) = &self.ear else {
             let wait = self.next_poll;
             self.next_poll = (wait * 2).min(SLOWEST_POLL).min(self.bus.settings().poll());
@@ -254,6 +256,8 @@ impl Bus {
 /// what was claimed before, which is what makes queues slow while vacuum is held back.
 struct Cursor {
     after: HashMap<i32, i64>,
+    /// Where the next claim looks.
+    from_the_start: bool,
     looked_from_the_start: Instant,
     look_again_after: Duration,
 }
@@ -267,21 +271,24 @@ struct Position {
 /// it waits this long, or longer where a look from the start is slow; a tenth of our time at most
 /// goes into those.
 const LOOK_FROM_THE_START: Duration = Duration::from_millis(200);
+/// More than this are not worth sending along: each costs a claim a comparison.
+const MOST_LANES: usize = 1_000;
 
 impl Cursor {
     fn new() -> Self {
         Self {
             after: HashMap::new(),
+            from_the_start: true,
             looked_from_the_start: Instant::now(),
             look_again_after: LOOK_FROM_THE_START,
         }
     }
 
-    fn position(&mut self) -> Position {
-        if self.looked_from_the_start.elapsed() >= self.look_again_after {
-            self.after.clear();
-        }
-        if self.after.is_empty() {
+    /// Whoever was rung looks behind the cursor first, since that is where new messages are; unless
+    /// it finds as many as it asked for, it looks from the start right afterwards.
+    fn position(&mut self, rung: bool) -> Position {
+        let overdue = self.looked_from_the_start.elapsed() >= self.look_again_after;
+        if self.after.is_empty() || (!rung && (self.from_the_start || overdue)) {
             return Position { lanes: None, after: None };
         }
         let (lanes, after) = self.after.iter().unzip();
@@ -299,13 +306,13 @@ impl Cursor {
             self.look_again_after = LOOK_FROM_THE_START.max(took * 9);
         }
         // It came back short: whatever is left lies before the cursor, or nowhere.
-        if taken.len() < limit {
-            self.after.clear();
-            return;
-        }
+        self.from_the_start = taken.len() < limit;
         for (lane, id) in taken {
             let after = self.after.entry(lane).or_default();
             *after = (*after).max(id.get());
+        }
+        if self.after.len() > MOST_LANES {
+            self.after.clear();
         }
     }
 }

@@ -34,12 +34,42 @@ macro_rules! known {
 }
 
 known! {
-    /// The orchestrator asked for an execution.
+    /// It was decided what becomes of an intent.
+    ORCHESTRATE_DECISION = "orchestrate_decision";
+    /// The execution that an intent asks for was published.
+    ORCHESTRATE_ENQUEUED = "orchestrate_enqueued";
+
+    /// An execution was forwarded to its target.
     EXECUTE_ENQUEUED = "execute_enqueued";
+    /// An execution waits, or its target tries again; the reason says why.
+    EXECUTE_RETRY = "execute_retry";
+    /// An execution was refused, or its target's message failed or was cancelled.
+    EXECUTE_FAILED = "execute_failed";
+    /// The target's message is done.
+    EXECUTE_DONE = "execute_done";
+    /// So many executions at a target failed that the next ones wait.
+    CIRCUIT_OPENED = "circuit_opened";
+    /// Executions at a target go on.
+    CIRCUIT_CLOSED = "circuit_closed";
+
+    /// An executor began to make code.
+    CODEGEN_STARTED = "codegen_started";
+    /// What an executor said on its way.
+    CODEGEN_PROGRESS = "codegen_progress";
     /// Artifacts were written and the next stage published.
     CODEGEN_DONE = "codegen_done";
+    /// An attempt to make code failed.
+    CODEGEN_FAILED = "codegen_failed";
+
+    /// A build began.
+    BUILDTEST_STARTED = "buildtest_started";
+    /// What a build said on its way.
+    BUILDTEST_PROGRESS = "buildtest_progress";
+    /// Everything was built and every test passed.
+    BUILDTEST_DONE = "buildtest_done";
     /// A build or its tests failed.
     BUILDTEST_FAILED = "buildtest_failed";
+
     /// A message asked for what its assignment does not allow.
     GATE_VIOLATION = "gate_violation";
     /// The work waits for a person's answer.

@@ -42,6 +42,22 @@ impl Cx {
         self.stop.is_cancelled()
     }
 
+    /// Who holds the message, as a function in SQL has to name it that settles the message itself.
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// The lease that such a function has to name.
+    pub fn lease(&self) -> uuid::Uuid {
+        self.lease
+    }
+
+    /// Tells the runtime that such a function has settled the message. Return [`Settle::done`]
+    /// afterwards.
+    pub fn was_settled(&self) {
+        self.held.settled_by_handler(self.id);
+    }
+
     /// Settles within a transaction of the handler's own, so that what it writes to this database
     /// happens exactly once. Commit if and only if this says [`Answer::Accepted`], and return
     /// [`Settle::done`] afterwards: the runtime knows that the message is settled.

@@ -12,14 +12,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, claim, message, publish, refusal, settle};
-
-/// Moments of the model, in seconds. Time only passes by steps of [`STEP`], and nothing ends at a
-/// multiple of it, so the moments that the real clock adds meanwhile change nothing.
-type Seconds = u64;
-const STEP: Seconds = 60;
-const LEASE: Seconds = 100;
-const WAIT: Seconds = 45;
-const TTL: Seconds = 130;
+use crate::world::{Known, LEASE, Outcome, Place, STEP, TTL, WAIT, World};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -67,15 +60,6 @@ enum Step {
     Sweep,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Done,
-    Retry,
-    Fail,
-    Release,
-    Cancel,
-}
-
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let outcome = prop_oneof![
         3 => Just(Outcome::Done),
@@ -106,201 +90,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => Just(Step::Sweep),
     ];
     prop::collection::vec(step, 1..60)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Ready,
-    Later {
-        due: Seconds,
-    },
-    /// For its turn.
-    Waiting {
-        due: Option<Seconds>,
-    },
-    Leased {
-        lease: Uuid,
-        until: Seconds,
-        cancelled: bool,
-    },
-    Ended(&'static str),
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    place: Place,
-    tenant: u8,
-    priority: i16,
-    key: Option<u8>,
-    attempts: i32,
-    max_attempts: i32,
-    expires: Option<Seconds>,
-}
-
-impl Known {
-    fn stream(&self) -> Option<(u8, u8)> {
-        self.key.map(|key| (self.tenant, key))
-    }
-
-    fn is_ended(&self) -> bool {
-        matches!(self.place, Place::Ended(_))
-    }
-}
-
-/// What should be.
-#[derive(Debug, Default)]
-struct World {
-    now: Seconds,
-    paused: bool,
-    messages: BTreeMap<i64, Known>,
-    /// Every lease ever given.
-    leases: Vec<(i64, Uuid)>,
-}
-
-impl World {
-    fn arrive(&mut self, id: i64, mut known: Known, due: Option<Seconds>) {
-        let taken = known.stream().is_some_and(|stream| {
-            self.messages.values().any(|other| {
-                other.stream() == Some(stream)
-                    && !other.is_ended()
-                    && !matches!(other.place, Place::Waiting { .. })
-            })
-        });
-        known.place = match due {
-            due if taken => Place::Waiting { due },
-            Some(due) => Place::Later { due },
-            None => Place::Ready,
-        };
-        self.messages.insert(id, known);
-    }
-
-    fn end(&mut self, id: i64, how: &'static str) {
-        let message = self.messages.get_mut(&id).unwrap();
-        let had_its_turn = !matches!(message.place, Place::Waiting { .. });
-        message.place = Place::Ended(how);
-        let stream = message.stream();
-        if had_its_turn {
-            self.next_of(stream);
-        }
-    }
-
-    fn next_of(&mut self, stream: Option<(u8, u8)>) {
-        let now = self.now;
-        let next = self.messages.values_mut().find(|other| {
-            stream.is_some()
-                && other.stream() == stream
-                && matches!(other.place, Place::Waiting { .. })
-        });
-        if let Some(next) = next {
-            next.place = match next.place {
-                Place::Waiting { due: Some(due) } if due > now => Place::Later { due },
-                _ => Place::Ready,
-            };
-        }
-    }
-
-    /// The current lease of a message, if that is it.
-    fn holds(&self, id: i64, lease: Uuid) -> bool {
-        let place = self.messages.get(&id).map(|message| message.place);
-        matches!(place, Some(Place::Leased { lease: current, .. }) if current == lease)
-    }
-
-    fn settle(&mut self, id: i64, outcome: Outcome) {
-        let now = self.now;
-        let message = self.messages.get_mut(&id).unwrap();
-        let Place::Leased { cancelled, .. } = message.place else { unreachable!() };
-        let asked = cancelled && matches!(outcome, Outcome::Retry | Outcome::Release);
-        if outcome == Outcome::Release && !asked {
-            message.place = Place::Ready;
-            return;
-        }
-        message.attempts += 1;
-        match outcome {
-            Outcome::Done => self.end(id, "done"),
-            Outcome::Cancel => self.end(id, "cancelled"),
-            _ if asked => self.end(id, "cancelled"),
-            Outcome::Retry if message.attempts < message.max_attempts => {
-                message.place = Place::Later { due: now + WAIT };
-            }
-            _ => self.end(id, "failed"),
-        }
-    }
-
-    fn promote(&mut self) {
-        for message in self.messages.values_mut() {
-            if matches!(message.place, Place::Later { due } if due <= self.now) {
-                message.place = Place::Ready;
-            }
-        }
-    }
-
-    fn those(&self, which: impl Fn(&Known) -> bool) -> Vec<i64> {
-        self.messages.iter().filter(|(_, message)| which(message)).map(|(id, _)| *id).collect()
-    }
-
-    fn sweep(&mut self) {
-        let now = self.now;
-        let lost = self
-            .those(|message| matches!(message.place, Place::Leased { until, .. } if until < now));
-        for id in lost {
-            let message = self.messages.get_mut(&id).unwrap();
-            message.attempts += 1;
-            match message.place {
-                Place::Leased { cancelled: true, .. } => self.end(id, "cancelled"),
-                _ if message.attempts < message.max_attempts => message.place = Place::Ready,
-                _ => self.end(id, "failed"),
-            }
-        }
-        let late = |message: &Known| message.expires.is_some_and(|expires| expires <= now);
-        let expired = self.those(|message| {
-            late(message) && matches!(message.place, Place::Ready | Place::Later { .. })
-        });
-        for id in expired {
-            self.end(id, "failed");
-        }
-        let expired =
-            self.those(|message| late(message) && matches!(message.place, Place::Waiting { .. }));
-        for id in expired {
-            self.end(id, "failed");
-        }
-        self.promote();
-    }
-
-    /// What a claim may give.
-    fn claimable(&self, tenant: Option<u8>) -> Vec<i64> {
-        if self.paused {
-            return Vec::new();
-        }
-        self.those(|message| {
-            message.place == Place::Ready
-                && tenant.is_none_or(|tenant| message.tenant == tenant)
-                && message.expires.is_none_or(|expires| expires > self.now)
-        })
-    }
-
-    fn any(&self, index: Index) -> Option<i64> {
-        let ids: Vec<i64> = self.messages.keys().copied().collect();
-        if ids.is_empty() { None } else { Some(*index.get(&ids)) }
-    }
-
-    fn lease(&self, index: Index) -> Option<(i64, Uuid)> {
-        if self.leases.is_empty() { None } else { Some(*index.get(&self.leases)) }
-    }
-
-    /// As [`there`] reads it: id, place, attempts, whether it has a cancellation.
-    fn told(&self) -> Vec<(i64, String, i32, bool)> {
-        let told = self.messages.iter().map(|(id, message)| {
-            let (place, running, cancelled) = match message.place {
-                Place::Ready => ("ready", 0, false),
-                Place::Later { .. } => ("later", 0, false),
-                Place::Waiting { .. } => ("waiting", 0, false),
-                Place::Leased { cancelled, .. } => ("claimed", 1, cancelled),
-                Place::Ended(how) => (how, 0, false),
-            };
-            (*id, place.to_owned(), message.attempts + running, cancelled)
-        });
-        told.collect()
-    }
 }
 
 /// The database and the sessions that work with it.
@@ -542,7 +331,7 @@ async fn take(real: &Real, world: &mut World, step: &Step) {
 async fn begin(real: &Real) -> World {
     real.on
         .run(&format!(
-            "truncate cogo.agent_messages, cogo.ready, cogo.later, cogo.ordered, cogo.leases, cogo.receipts,
+            "truncate cogo.agent_messages, cogo.lanes, cogo.ready, cogo.later, cogo.ordered, cogo.leases, cogo.receipts,
                 public.agent_messages_dlq, public.bus_events, public.bus_routes;
             insert into public.bus_routes (service, role, lease) values ('codegen', 'generate', '{LEASE} s')"
         ))
@@ -565,12 +354,13 @@ fn the_model_notices_when_the_bus_is_wrong() {
         ("public.bus_settle", "leases.lease = wanted.lease", "true"),
         ("public.bus_done", "leases.lease = given.lease", "true"),
         // A release that spends an attempt.
-        ("public.bus_settle", "when 'ready' then judged.before else", "when 'x' then 0 else"),
+        ("public.bus_settle", "when judged.outcome = 'release' and", "when false and"),
         // A dead worker that spends none.
         ("public.bus_sweep", "message.attempts + 1, null", "message.attempts, null"),
         // The next of a stream is forgotten.
         ("cogo.leave_streams", "perform cogo.place_head(v_stream);", ""),
         // The last comes first.
+        ("public.bus_claim", "order by candidate.id", "order by candidate.id desc"),
         ("cogo.take", "order by ready.id", "order by ready.id desc"),
         // A cancellation that is forgotten.
         ("public.bus_settle", "and freed.cancel_requested", "and false"),

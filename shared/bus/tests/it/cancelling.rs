@@ -51,6 +51,63 @@ async fn the_worker_of_what_is_claimed_is_asked_and_has_the_last_word() {
 }
 
 #[tokio::test]
+async fn what_a_cancelled_message_would_hand_on_is_dropped_with_it() {
+    let on = Fixture::new().await;
+    on.publish(json!([message(&json!({})), message(&json!({}))])).await;
+    let claims = on.claim(&["codegen/generate/0"], 2).await;
+    on.cancel(claims[0].id).await;
+    for (claim, state) in claims.iter().zip(["cancelled", "done"]) {
+        let follow = json!({
+            "publish": [message(&json!({ "service": "next" }))],
+            "events": [{ "event_type": "codegen_done" }],
+        });
+        assert_eq!(on.end(claim, "done", follow).await, state);
+        assert_eq!(on.status(claim.id).await, state);
+    }
+    assert_eq!(on.events(claims[0].id).await, ["cancelled"]);
+    assert_eq!(on.events(claims[1].id).await, ["codegen_done"]);
+    let handed_on = "select count(*) from public.agent_messages where service = 'next'";
+    assert_eq!(on.number(handed_on).await, 1);
+    on.is_whole().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_trace_ends_wherever_its_messages_are() {
+    let on = Fixture::new().await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let mine = |fields: serde_json::Value| {
+        let mut message = message(&fields);
+        message["trace_id"] = json!(trace);
+        message
+    };
+    let other = on.send(json!({})).await;
+    on.publish(json!([mine(json!({ "priority": 9 })), mine(json!({ "priority": 9 }))])).await;
+    let claims = on.claim(&["codegen/generate/0"], 2).await;
+    on.done(&claims[0]).await;
+    let waiting = on
+        .publish(json!([
+            mine(json!({ "delay_ms": 60_000 })),
+            mine(json!({ "ordering_key": "o" })),
+            mine(json!({ "ordering_key": "o", "tenant": "acme" })),
+        ]))
+        .await;
+    let cancel = "select cancelled, asked from public.bus_cancel_trace($1)";
+    let told = on.row(cancel, &[&trace]).await;
+    assert_eq!((told.get::<_, i32>(0), told.get::<_, i32>(1)), (3, 1));
+    for id in waiting {
+        assert_eq!(on.status(id).await, "cancelled");
+    }
+    assert_eq!(on.status(claims[0].id).await, "done");
+    assert_eq!(on.status(other).await, "queued");
+    let again = on.row(cancel, &[&trace]).await;
+    assert_eq!((again.get::<_, i32>(0), again.get::<_, i32>(1)), (0, 0));
+    assert_eq!(on.end(&claims[1], "release", json!({})).await, "cancelled");
+    let unknown = on.sql.query(cancel, &[&"1af7651916cd43dd8448eb211c80319c"]).await;
+    assert!(refusal(unknown).contains("there is no trace"));
+    on.is_whole().await;
+}
+
+#[tokio::test]
 async fn a_cancelled_message_whose_worker_died_does_not_come_back() {
     let on = Fixture::new().await;
     let id = on.send(json!({})).await;

@@ -21,3 +21,4 @@ mod settling;
 mod status;
 mod tenancy;
 mod words;
+mod world;

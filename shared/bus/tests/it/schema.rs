@@ -44,7 +44,7 @@ async fn every_function_with_its_owners_rights_is_closed_and_looks_nowhere_by_it
         let allowed: &[&str] = if name == "cogo.is_open(text,text,name)" {
             // It answers the policies of clients, with no more than yes or no.
             &["public", "anon", "authenticated", "service_role", "cogo_worker"]
-        } else if name.starts_with("bus_") {
+        } else if ["bus_", "execution_", "intent_"].iter().any(|of| name.starts_with(of)) {
             &["service_role", "cogo_worker"]
         } else {
             &[]
@@ -63,7 +63,8 @@ async fn no_function_of_ours_is_open_to_clients_but_those_their_policies_need() 
         group by function.oid order by 1";
     let rows = on.rows(sql, &[]).await;
     let open: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
-    assert_eq!(open, ["cogo.caller_tenant()", "cogo.is_open(text,text,name)"]);
+    let needed = ["cogo.caller_tenant()", "cogo.is_open(text,text,name)", "cogo.new_trace_id()"];
+    assert_eq!(open, needed);
 }
 
 #[tokio::test]

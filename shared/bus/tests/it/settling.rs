@@ -160,6 +160,21 @@ async fn release_spends_no_attempt() {
 }
 
 #[tokio::test]
+async fn a_release_may_wait_and_still_spends_no_attempt() {
+    let on = Fixture::new().await;
+    let id = on.send(json!({ "max_attempts": 1, "ttl_ms": 90_000 })).await;
+    for _ in 0..3 {
+        let claim = on.claim_one().await;
+        assert_eq!((claim.id, claim.attempt), (id, 1));
+        assert_eq!(on.end(&claim, "release", json!({ "retry_in_ms": 20_000 })).await, "queued");
+        assert!(on.claimed_ids(1).await.is_empty(), "it waits");
+        on.advance(20).await;
+    }
+    assert_eq!(on.attempts(id).await, 0);
+    on.is_whole().await;
+}
+
+#[tokio::test]
 async fn cancel_ends_a_message_as_cancelled() {
     let on = Fixture::new().await;
     let id = on.send(json!({})).await;

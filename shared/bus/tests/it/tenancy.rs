@@ -86,6 +86,9 @@ fn insert_into(table: &str, tenant: &str) -> String {
             values (4711, 'open', 'stage', 0, '{tenant}', {hex}, 1, 'x', '{{}}')"
         ),
         "public.bus_routes" => format!("insert into {table} (service, role) values ('new', 'stage')"),
+        "public.intents" => format!(
+            "insert into {table} (name, target) values ('i' || left(md5(random()::text), 9), 'x/y/0')"
+        ),
         "public.workers" => format!("insert into {table} (id, agent_name) values ('w2', 'a')"),
         "cogo.lanes" => format!("insert into {table} (service, role, shard, tenant, priority) values ('x', 'y', 0, '{tenant}', 0)"),
         "cogo.ready" => format!("insert into {table} (lane_id, id) values (1, 4711)"),
@@ -98,6 +101,12 @@ fn insert_into(table: &str, tenant: &str) -> String {
         "cogo.parked" => format!("insert into {table} values ('x', 'y', 0, '', 'w2', 'bell', now())"),
         "cogo.meters" => format!("insert into {table} values ('x', 'y', '', 1, now())"),
         "cogo.keeper" => format!("insert into {table} (worker) values ('w2')"),
+        "public.executions" => format!(
+            "insert into {table} (id, target, stage, tenant, trace_id, budget, expires_at, state)
+            values (4711, 'x/y/0', 'x/y', '{tenant}', {hex}, '{{}}', now(), 'waiting')"
+        ),
+        "public.execution_policies" => format!("insert into {table} (target) values ('x/y')"),
+        "public.circuits" => format!("insert into {table} (target) values ('x/y')"),
         new => panic!("say here how a row of {new} is inserted, and below who may"),
     }
 }
