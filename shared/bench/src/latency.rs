@@ -93,11 +93,11 @@ fn now() -> NewMessage {
     NewMessage::of(&Noop::now()).expect("it is plain JSON")
 }
 
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("these bounds are valid")
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1_000, 600_000_000_000, 3).expect("these bounds are valid")
 }
 
-fn summary(seen: &Histogram<u64>) -> Latency {
+pub(crate) fn summary(seen: &Histogram<u64>) -> Latency {
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of at most a minute")]
     let ms = |nanos: u64| nanos as f64 / 1e6;
     Latency {

@@ -44,6 +44,9 @@ fn section(
     figures: &BTreeMap<&'static str, f64>,
     digits: usize,
 ) -> fmt::Result {
+    if figures.is_empty() {
+        return Ok(());
+    }
     writeln!(out, "\n{title}")?;
     for (name, figure) in figures {
         writeln!(out, "  {name:<36}{figure:>12.digits$}")?;

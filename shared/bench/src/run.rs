@@ -3,18 +3,18 @@ use std::time::Duration;
 
 use bus::{Bus, BusSettings};
 use clap::Args;
-use db::{Db, DbSettings, Statement};
-use miette::{Context, IntoDiagnostic, miette};
+use db::{Db, DbSettings};
+use localstack::{Cluster, ClusterOptions};
+use miette::{Context, IntoDiagnostic};
 use model::Stage;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use testkit::{Cluster, ClusterOptions};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 use worker::WorkerSettings;
 
+use crate::ask::{text, until};
 use crate::limits::Limits;
 use crate::noop::Noop;
+use crate::process::stop;
 use crate::publish::{PublishArgs, publish};
 use crate::{Report, cpu, latency};
 
@@ -42,7 +42,7 @@ pub async fn run(args: &RunArgs, tell: impl Fn(&str)) -> miette::Result<Report> 
     let n = args.messages;
 
     let db = bench.database().await?;
-    bench.report.postgres = bench.text(&db, "select version()").await?;
+    bench.report.postgres = text(&db, "select version()").await?;
     bench.publishing(&db, n / 10, &tell).await?;
     bench.latencies(&args.worker, &tell).await?;
     bench.processing(n, &tell).await?;
@@ -247,9 +247,8 @@ impl Bench {
             tenants,
         };
         publish(db, &args).await?;
-        let first: String = self
-            .text(db, &format!("select (max(id) - {count})::text from cogo.agent_messages"))
-            .await?;
+        let first: String =
+            text(db, &format!("select (max(id) - {count})::text from cogo.agent_messages")).await?;
         let client = Db::connect(db)?;
         for table in ["cogo.ready", "cogo.agent_messages", "cogo.leases", "cogo.receipts"] {
             client
@@ -264,7 +263,7 @@ impl Bench {
         for _ in 0..processes {
             workers.push(spawn_worker(db, load, count)?);
         }
-        self.until(
+        until(
             db,
             &format!("(select count(*) from public.workers where state = 'ready') >= {processes}"),
         )
@@ -276,36 +275,31 @@ impl Bench {
             let workers: Duration = pids.iter().map(|pid| cpu::of(*pid)).sum();
             (cpu::of_family(postmaster), workers)
         };
-        let log_before = self.text(db, "select pg_current_wal_lsn()::text").await?;
+        let log_before = text(db, "select pg_current_wal_lsn()::text").await?;
         let (postgres_before, workers_before) = used();
         bus.resume(&stage).await?;
-        self.until(
+        until(db, "not exists (select from cogo.ready) and not exists (select from cogo.leases)")
+            .await?;
+        let (postgres, working) = used();
+        let log = text(
             db,
-            "not exists (select from cogo.ready) and not exists (select from cogo.leases)",
+            &format!("select pg_wal_lsn_diff(pg_current_wal_lsn(), '{log_before}')::text"),
         )
         .await?;
-        let (postgres, working) = used();
-        let log = self
-            .text(
-                db,
-                &format!("select pg_wal_lsn_diff(pg_current_wal_lsn(), '{log_before}')::text"),
-            )
-            .await?;
         for worker in &mut workers {
             stop(worker).await?;
         }
-        self.until(db, "not exists (select from public.workers where state <> 'gone')").await?;
+        until(db, "not exists (select from public.workers where state <> 'gone')").await?;
         client.client().await?.batch("bench.forget", "delete from public.workers").await?;
 
-        let took = self
-            .text(
-                db,
-                &format!(
-                    "select extract(epoch from max(done_at) - min(claimed_at))::text
+        let took = text(
+            db,
+            &format!(
+                "select extract(epoch from max(done_at) - min(claimed_at))::text
                     from cogo.receipts where id > {first}"
-                ),
-            )
-            .await?;
+            ),
+        )
+        .await?;
         let took: f64 = took.parse().into_diagnostic()?;
         let log: f64 = log.parse().into_diagnostic()?;
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
@@ -319,30 +313,9 @@ impl Bench {
         })
     }
 
-    async fn text(&self, db: &DbSettings, sql: &str) -> miette::Result<String> {
-        Ok(Db::connect(db)?.query_one(&once(sql), &[]).await?.get(0))
-    }
-
-    async fn until(&self, db: &DbSettings, condition: &str) -> miette::Result<()> {
-        let pool = Db::connect(db)?;
-        let statement = once(&format!("select {condition}"));
-        for _ in 0..60_000 {
-            if pool.query_one(&statement, &[]).await?.get(0) {
-                return Ok(());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        Err(miette!("waited ten minutes for {condition}"))
-    }
-
     fn rate(&mut self, name: &'static str, rate: f64) {
         self.report.rates.insert(name, rate);
     }
-}
-
-/// A statement made for this run; a few dozen in the life of the process, so they may stay.
-fn once(sql: &str) -> Statement {
-    Statement { name: "bench.read", sql: Box::leak(sql.to_owned().into_boxed_str()), types: &[] }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -364,12 +337,4 @@ fn spawn_worker(db: &DbSettings, load: &Load, count: usize) -> miette::Result<Ch
     command.env("DATABASE_URL", url.expose()).env("COGO_LOG", "error");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
     command.kill_on_drop(true).spawn().into_diagnostic().wrap_err("could not start a worker")
-}
-
-async fn stop(worker: &mut Child) -> miette::Result<()> {
-    if let Some(pid) = worker.id().and_then(|pid| i32::try_from(pid).ok()) {
-        kill(Pid::from_raw(pid), Signal::SIGTERM).into_diagnostic()?;
-    }
-    worker.wait().await.into_diagnostic()?;
-    Ok(())
 }

@@ -5,14 +5,9 @@
 //! Invariants: works as root and as anybody else; touches no Postgres but those it started itself;
 //! what a killed test left behind is removed by a later one.
 
-mod binaries;
-mod cluster;
-mod folder;
-mod server;
 mod shared;
 mod test_db;
 
-pub use cluster::{Cluster, ClusterOptions};
-pub use server::ClusterError;
+pub use localstack::{Cluster, ClusterOptions, PostgresError};
 pub use shared::{Stopped, stop};
 pub use test_db::{Caller, TestDb, database};

@@ -3,13 +3,9 @@ use std::path::{Path, PathBuf};
 
 use db::migrate::{self, EMBEDDED};
 use db::{Client, Db, DbSettings, Statement, Type};
+use localstack::{Binaries, PostgresError, Server, locked, no_durability, throwaway_folder};
 use sha2::{Digest, Sha256};
 
-use crate::ClusterError;
-use crate::binaries::Binaries;
-use crate::cluster::{locked, no_durability};
-use crate::folder::folder;
-use crate::server::Server;
 use crate::test_db::quoted;
 
 /// Any number, as long as it stays the same.
@@ -33,18 +29,18 @@ pub enum Stopped {
 
 impl Shared {
     /// Makes and starts it unless it runs already. Blocks for up to some seconds.
-    pub(crate) fn join() -> Result<Self, ClusterError> {
+    pub(crate) fn join() -> Result<Self, PostgresError> {
         let binaries = Binaries::find()?;
         let settings = settings();
         // Other settings or another version are another server.
         let digest = &hash(settings.iter().flat_map(|(name, value)| [&**name, &**value]))[..6];
-        let home = folder()?.join(format!("pg{}-{digest}", binaries.version));
-        let server = Server { binaries, home, port: 5432 };
+        let home = throwaway_folder()?.join(format!("pg{}-{digest}", binaries.version()));
+        let server = Server::new(binaries, home, 5432);
 
-        let _one_at_a_time = locked(&beside(&server.home, "lock"))?;
-        let users = beside(&server.home, "users");
-        let in_use = File::create(&users).map_err(|error| ClusterError::io(&users, error))?;
-        in_use.lock_shared().map_err(|error| ClusterError::io(&users, error))?;
+        let _one_at_a_time = locked(&beside(server.home(), "lock"))?;
+        let users = beside(server.home(), "users");
+        let in_use = File::create(&users).map_err(|error| PostgresError::io(&users, error))?;
+        in_use.lock_shared().map_err(|error| PostgresError::io(&users, error))?;
         if !server.runs() {
             prepare(&server, &settings)?;
             server.launch()?;
@@ -57,7 +53,7 @@ impl Shared {
     }
 
     /// An empty database under our migrations, made once for all tests, as fast to copy as a file.
-    pub(crate) async fn template(&self) -> Result<String, ClusterError> {
+    pub(crate) async fn template(&self) -> Result<String, PostgresError> {
         let name = format!("cogo_template_{}", migrations());
         let db = Db::connect(&DbSettings::at(&self.url("postgres")))?;
         let client = db.client().await?;
@@ -106,7 +102,7 @@ static STALE: Statement = Statement {
     types: &[Type::TEXT],
 };
 
-async fn drop_stale(client: &Client, template: &str) -> Result<(), ClusterError> {
+async fn drop_stale(client: &Client, template: &str) -> Result<(), PostgresError> {
     for row in client.query(&STALE, &[&template]).await? {
         let name: &str = row.get(0);
         let sql = format!("drop database if exists {} with (force)", quoted(name));
@@ -116,16 +112,16 @@ async fn drop_stale(client: &Client, template: &str) -> Result<(), ClusterError>
 }
 
 /// Stops the servers that tests share, unless somebody uses them. They start again when needed.
-pub fn stop() -> Result<Vec<Stopped>, ClusterError> {
+pub fn stop() -> Result<Vec<Stopped>, PostgresError> {
     let binaries = Binaries::find()?;
-    let folder = folder()?;
-    let entries = fs::read_dir(&folder).map_err(|error| ClusterError::io(&folder, error))?;
+    let folder = throwaway_folder()?;
+    let entries = fs::read_dir(&folder).map_err(|error| PostgresError::io(&folder, error))?;
     let mut stopped = Vec::new();
     for home in entries.filter_map(Result::ok).map(|entry| entry.path()) {
         if !home.join("data").is_dir() {
             continue;
         }
-        let server = Server { binaries: binaries.clone(), home: home.clone(), port: 5432 };
+        let server = Server::new(binaries.clone(), home.clone(), 5432);
         let _one_at_a_time = locked(&beside(&home, "lock"))?;
         if !server.runs() {
             continue;
@@ -144,18 +140,19 @@ pub fn stop() -> Result<Vec<Stopped>, ClusterError> {
 }
 
 /// A data folder that can be started.
-fn prepare(server: &Server, settings: &[(String, String)]) -> Result<(), ClusterError> {
+fn prepare(server: &Server, settings: &[(String, String)]) -> Result<(), PostgresError> {
     // Without fsync a folder that lived through a crash of the machine may be damaged.
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let ready = beside(&server.home, "boot");
+    let ready = beside(server.home(), "boot");
     if fs::read_to_string(&ready).is_ok_and(|made| made == boot) {
         return Ok(());
     }
-    let failed = |error| ClusterError::io(&server.home, error);
-    if server.home.exists() {
-        fs::remove_dir_all(&server.home).map_err(failed)?;
+    let failed = |error| PostgresError::io(server.home(), error);
+    if server.home().exists() {
+        fs::remove_dir_all(server.home()).map_err(failed)?;
     }
-    server.init(settings, None)?;
+    server.init(None)?;
+    server.configure(settings, false)?;
     fs::write(&ready, boot).map_err(failed)
 }
 

@@ -165,7 +165,7 @@ pub(crate) fn quoted(name: &str) -> String {
 }
 
 /// A test can do nothing about it, but whoever runs it can.
-fn told<T>(result: Result<T, crate::ClusterError>) -> T {
+fn told<T>(result: Result<T, localstack::PostgresError>) -> T {
     result.unwrap_or_else(|error| {
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(&error);

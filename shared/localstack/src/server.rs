@@ -13,16 +13,16 @@ use crate::binaries::Binaries;
 /// One Postgres server in a folder of its own: `data`, `log` and its socket. Knows how to make,
 /// start and stop it, not how long it lives.
 #[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) binaries: Binaries,
-    pub(crate) home: PathBuf,
-    pub(crate) port: u16,
+pub struct Server {
+    binaries: Binaries,
+    home: PathBuf,
+    port: u16,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
+pub enum PostgresError {
     #[error(
-        "Postgres is not installed; run `.ci/setup`, or set COGO_PG_BIN to the folder of initdb"
+        "Postgres is not installed; run `make setup`, or set COGO_PG_BIN to the folder of initdb"
     )]
     NotInstalled,
     #[error("Postgres does not run as root, and there is neither a user `postgres` nor `nobody`")]
@@ -41,20 +41,28 @@ pub enum ClusterError {
     Migrate(#[from] db::migrate::MigrateError),
 }
 
-impl ClusterError {
-    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+impl PostgresError {
+    pub fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
     }
 }
 
 impl Server {
-    /// Makes the data folder. With a password, it also accepts connections over TCP from this
-    /// machine; on its socket it believes everybody, because only its owner gets there.
-    pub(crate) fn init(
-        &self,
-        settings: &[(String, String)],
-        password: Option<&str>,
-    ) -> Result<(), ClusterError> {
+    pub fn new(binaries: Binaries, home: PathBuf, port: u16) -> Self {
+        Self { binaries, home, port }
+    }
+
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Makes the data folder. Over TCP it asks for the password; on its socket it believes
+    /// everybody, because only its owner gets there.
+    pub fn init(&self, password: Option<&str>) -> Result<(), PostgresError> {
         self.make_home()?;
         let mut initdb = self.binaries.command("initdb");
         initdb.arg("--pgdata").arg(self.data());
@@ -67,11 +75,15 @@ impl Server {
         }
         succeed(&mut initdb)?;
         if password.is_some() {
-            fs::remove_file(&file).map_err(|error| ClusterError::io(&file, error))?;
+            fs::remove_file(&file).map_err(|error| PostgresError::io(&file, error))?;
         }
+        Ok(())
+    }
 
+    /// Writes settings that hold from the next start on. Over TCP only this machine is listened to.
+    pub fn configure(&self, settings: &[(String, String)], tcp: bool) -> Result<(), PostgresError> {
         let path = self.data().join("postgresql.auto.conf");
-        let address = if password.is_some() { "127.0.0.1" } else { "" };
+        let address = if tcp { "127.0.0.1" } else { "" };
         let socket = self.home.display().to_string();
         let port = self.port.to_string();
         let mut text = String::new();
@@ -90,59 +102,77 @@ impl Server {
         self.write(&path, &text)
     }
 
+    /// Makes sure that the data folder is on the disk.
+    pub(crate) fn sync(&self) -> Result<(), PostgresError> {
+        let mut sync = self.binaries.command("initdb");
+        succeed(sync.arg("--sync-only").arg("--pgdata").arg(self.data()))
+    }
+
     /// A file in the data folder.
-    pub(crate) fn add(&self, name: &str, text: &str) -> Result<(), ClusterError> {
+    pub fn add(&self, name: &str, text: &str) -> Result<(), PostgresError> {
         self.write(&self.data().join(name), text)
     }
 
-    pub(crate) fn launch(&self) -> Result<(), ClusterError> {
-        let log = self.home.join("log");
+    pub fn launch(&self) -> Result<(), PostgresError> {
+        let log = self.log();
         let mut start = self.pg_ctl("start");
         // Its own log: the server would keep our stdout open, and whoever reads that waiting.
         start.arg("--log").arg(&log).args(["--wait", "--timeout=120"]);
         succeed(&mut start).map_err(|error| match error {
-            ClusterError::Failed { what, mut output } => {
-                let text = fs::read_to_string(&log).unwrap_or_default();
-                let lines: Vec<&str> = text.lines().collect();
-                for line in &lines[lines.len().saturating_sub(20)..] {
-                    let _ = writeln!(output, "{line}");
-                }
-                ClusterError::Failed { what, output }
+            PostgresError::Failed { what, mut output } => {
+                output.push_str(&self.last_words());
+                PostgresError::Failed { what, output }
             }
             other => other,
         })
     }
 
     /// `mode` is fast or immediate, as in `pg_ctl`.
-    pub(crate) fn stop(&self, mode: &str) -> Result<(), ClusterError> {
+    pub fn stop(&self, mode: &str) -> Result<(), PostgresError> {
         succeed(self.pg_ctl("stop").args(["--mode", mode, "--wait", "--timeout=60"]))
     }
 
+    /// Without waiting until it has.
+    pub(crate) fn tell_to_stop(&self) -> Result<(), PostgresError> {
+        succeed(self.pg_ctl("stop").args(["--mode", "fast", "--no-wait"]))
+    }
+
+    /// The end of its log.
+    pub(crate) fn last_words(&self) -> String {
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
     /// Its first process.
-    pub(crate) fn pid(&self) -> Option<u32> {
+    pub fn pid(&self) -> Option<u32> {
         let text = fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
         text.lines().next()?.trim().parse().ok()
     }
 
     /// Whether somebody listens on its socket.
-    pub(crate) fn runs(&self) -> bool {
+    pub fn runs(&self) -> bool {
         UnixStream::connect(self.home.join(format!(".s.PGSQL.{}", self.port))).is_ok()
     }
 
-    pub(crate) fn socket_url(&self, database: &str) -> String {
+    pub fn socket_url(&self, database: &str) -> String {
         let folder = self.home.display().to_string();
         let folder = utf8_percent_encode(&folder, NON_ALPHANUMERIC);
         format!("postgres://postgres@{folder}:{}/{database}", self.port)
     }
 
-    fn make_home(&self) -> Result<(), ClusterError> {
-        let failed = |error| ClusterError::io(&self.home, error);
+    pub(crate) fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    fn make_home(&self) -> Result<(), PostgresError> {
+        let failed = |error| PostgresError::io(&self.home, error);
         DirBuilder::new().mode(0o700).create(&self.home).map_err(failed)?;
         self.give(&self.home)
     }
 
-    fn write(&self, path: &Path, text: &str) -> Result<(), ClusterError> {
-        let failed = |error| ClusterError::io(path, error);
+    fn write(&self, path: &Path, text: &str) -> Result<(), PostgresError> {
+        let failed = |error| PostgresError::io(path, error);
         let mut file = OpenOptions::new();
         // Postgres refuses a key that others can read.
         let file = file.write(true).create(true).truncate(true).mode(0o600).open(path);
@@ -151,10 +181,10 @@ impl Server {
     }
 
     /// To whoever the server runs as.
-    fn give(&self, path: &Path) -> Result<(), ClusterError> {
-        let Some((user, group)) = self.binaries.owner else { return Ok(()) };
+    pub(crate) fn give(&self, path: &Path) -> Result<(), PostgresError> {
+        let Some((user, group)) = self.binaries.owner() else { return Ok(()) };
         chown(path, Some(user.as_raw()), Some(group.as_raw()))
-            .map_err(|error| ClusterError::io(path, error))
+            .map_err(|error| PostgresError::io(path, error))
     }
 
     fn pg_ctl(&self, what: &str) -> Command {
@@ -163,8 +193,12 @@ impl Server {
         command
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.home.join("data")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.home.join("log")
     }
 }
 
@@ -172,13 +206,13 @@ fn setting(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "{name} = '{}'", value.replace('\'', "''"));
 }
 
-fn succeed(command: &mut Command) -> Result<(), ClusterError> {
+fn succeed(command: &mut Command) -> Result<(), PostgresError> {
     let program = PathBuf::from(command.get_program());
-    let output = command.output().map_err(|error| ClusterError::io(&program, error))?;
+    let output = command.output().map_err(|error| PostgresError::io(&program, error))?;
     if output.status.success() {
         return Ok(());
     }
     let told = [output.stdout, output.stderr].concat();
     let what = format!("{} ({})", program.display(), output.status);
-    Err(ClusterError::Failed { what, output: String::from_utf8_lossy(&told).into_owned() })
+    Err(PostgresError::Failed { what, output: String::from_utf8_lossy(&told).into_owned() })
 }

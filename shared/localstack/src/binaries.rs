@@ -5,37 +5,63 @@ use std::process::Command;
 
 use nix::unistd::{Gid, Uid, User};
 
-use crate::ClusterError;
+use crate::PostgresError;
 
 /// Where Debian and Ubuntu put the server's programs, one folder for each version.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
 /// An installed Postgres, and whom its programs run as.
 #[derive(Clone, Debug)]
-pub(crate) struct Binaries {
+pub struct Binaries {
     bin: PathBuf,
-    pub(crate) version: String,
+    /// The major one: `15`.
+    version: String,
     /// Postgres refuses to run as root; then it is this user.
-    pub(crate) owner: Option<(Uid, Gid)>,
+    owner: Option<(Uid, Gid)>,
 }
 
 impl Binaries {
-    pub(crate) fn find() -> Result<Self, ClusterError> {
-        let bin = chosen().or_else(newest).or_else(on_path).ok_or(ClusterError::NotInstalled)?;
-        let mut found = Self { bin, version: String::new(), owner: owner()? };
+    /// Those of `COGO_PG_BIN`, else the newest there are.
+    pub fn find() -> Result<Self, PostgresError> {
+        let bin = chosen().or_else(|| newest(&|_| true)).or_else(on_path);
+        Self::at(&bin.ok_or(PostgresError::NotInstalled)?)
+    }
+
+    /// Those of one major version, wherever Debian puts them.
+    pub fn of_version(major: &str) -> Option<Self> {
+        let wanted: u32 = major.parse().ok()?;
+        Self::at(&newest(&|version| version == wanted)?).ok()
+    }
+
+    /// Those in this folder.
+    pub fn at(bin: &Path) -> Result<Self, PostgresError> {
+        let mut found = Self { bin: bin.to_owned(), version: String::new(), owner: owner()? };
         let told = found.command("postgres").arg("--version").output();
-        let told = told.map_err(|_| ClusterError::NotInstalled)?;
+        let told = told.map_err(|_| PostgresError::NotInstalled)?;
         // `postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)`
         let text = String::from_utf8_lossy(&told.stdout);
-        let version = text.split_whitespace().nth(2).ok_or(ClusterError::NotInstalled)?;
+        let version = text.split_whitespace().nth(2).ok_or(PostgresError::NotInstalled)?;
         found.version = version.split('.').next().unwrap_or(version).to_owned();
         Ok(found)
+    }
+
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(crate) fn owner(&self) -> Option<(Uid, Gid)> {
+        self.owner
     }
 
     /// A program of this Postgres, run by whoever owns the server, and with nothing in its
     /// environment that could point it at another one.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.bin.join(program));
+        self.as_owner(&self.bin.join(program))
+    }
+
+    /// Any program, run the same way.
+    pub(crate) fn as_owner(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin").current_dir("/");
         if let Some((user, group)) = self.owner {
             command.uid(user.as_raw()).gid(group.as_raw());
@@ -44,19 +70,22 @@ impl Binaries {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests have no settings; help is in the error")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "throwaway servers have no settings; help is in the error"
+)]
 fn chosen() -> Option<PathBuf> {
     std::env::var_os("COGO_PG_BIN").map(PathBuf::from)
 }
 
-fn newest() -> Option<PathBuf> {
+fn newest(wanted: &dyn Fn(u32) -> bool) -> Option<PathBuf> {
     let versions = fs::read_dir(DEBIAN).ok()?.filter_map(Result::ok);
     versions
         .filter_map(|entry| {
             let version: u32 = entry.file_name().to_str()?.parse().ok()?;
             Some((version, entry.path().join("bin")))
         })
-        .filter(|(_, bin)| is_complete(bin))
+        .filter(|(version, bin)| wanted(*version) && is_complete(bin))
         .max()
         .map(|(_, bin)| bin)
 }
@@ -75,7 +104,7 @@ fn is_complete(bin: &Path) -> bool {
     ["initdb", "pg_ctl", "postgres"].iter().all(|program| bin.join(program).exists())
 }
 
-fn owner() -> Result<Option<(Uid, Gid)>, ClusterError> {
+fn owner() -> Result<Option<(Uid, Gid)>, PostgresError> {
     if !Uid::effective().is_root() {
         return Ok(None);
     }
@@ -84,5 +113,5 @@ fn owner() -> Result<Option<(Uid, Gid)>, ClusterError> {
             return Ok(Some((user.uid, user.gid)));
         }
     }
-    Err(ClusterError::NobodyToRunIt)
+    Err(PostgresError::NobodyToRunIt)
 }

@@ -1,15 +1,14 @@
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use db::DbSettings;
 use db::migrate;
 
-use crate::ClusterError;
+use crate::PostgresError;
 use crate::binaries::Binaries;
-use crate::folder::{folder, make};
+use crate::folder::{make, throwaway_folder};
+use crate::port::free_port;
 use crate::server::Server;
-use crate::test_db::quoted;
 
 /// A Postgres of one's own, for tests that stop it and for measurements. Stopped and removed on
 /// drop, or by the next [`Cluster::start`] if this process is killed.
@@ -42,9 +41,9 @@ impl Default for ClusterOptions {
 }
 
 impl Cluster {
-    pub fn start(options: &ClusterOptions) -> Result<Self, ClusterError> {
+    pub fn start(options: &ClusterOptions) -> Result<Self, PostgresError> {
         let binaries = Binaries::find()?;
-        let all = folder()?.join("own");
+        let all = throwaway_folder()?.join("own");
         make(&all)?;
         let name = format!("{:08x}", rand::random::<u32>());
         let lock = all.join(format!("{name}.lock"));
@@ -53,8 +52,8 @@ impl Cluster {
             remove_orphans(&all, &binaries);
             locked(&lock)?
         };
-        let port = free_port()?;
-        let server = Server { binaries, home: all.join(&name), port };
+        let port = free_port().map_err(|error| PostgresError::io(Path::new("127.0.0.1"), error))?;
+        let server = Server::new(binaries, all.join(&name), port);
         let password = format!("{:016x}", rand::random::<u64>());
         let cluster = Self { server, password, lock, _alive: alive };
 
@@ -63,7 +62,8 @@ impl Cluster {
             settings.extend(no_durability());
         }
         settings.extend(options.settings.iter().cloned());
-        cluster.server.init(&settings, Some(&cluster.password))?;
+        cluster.server.init(Some(&cluster.password))?;
+        cluster.server.configure(&settings, true)?;
         for (name, text) in &options.files {
             cluster.server.add(name, text)?;
         }
@@ -72,16 +72,16 @@ impl Cluster {
     }
 
     /// After [`Cluster::stop_immediate`]. Recovers what was committed.
-    pub fn start_again(&self) -> Result<(), ClusterError> {
+    pub fn start_again(&self) -> Result<(), PostgresError> {
         self.server.launch()
     }
 
     /// As if the power failed, but for what the system had already been given to write.
-    pub fn stop_immediate(&self) -> Result<(), ClusterError> {
+    pub fn stop_immediate(&self) -> Result<(), PostgresError> {
         self.server.stop("immediate")
     }
 
-    pub fn restart_immediate(&self) -> Result<(), ClusterError> {
+    pub fn restart_immediate(&self) -> Result<(), PostgresError> {
         self.stop_immediate()?;
         self.start_again()
     }
@@ -89,7 +89,7 @@ impl Cluster {
     /// Over TCP, as a superuser, with a password.
     pub fn url(&self, database: &str) -> String {
         let Self { server, password, .. } = self;
-        format!("postgres://postgres:{password}@127.0.0.1:{}/{database}", server.port)
+        format!("postgres://postgres:{password}@127.0.0.1:{}/{database}", server.port())
     }
 
     /// Over the Unix socket, as a superuser.
@@ -98,7 +98,7 @@ impl Cluster {
     }
 
     pub fn port(&self) -> u16 {
-        self.server.port
+        self.server.port()
     }
 
     pub fn password(&self) -> &str {
@@ -106,25 +106,25 @@ impl Cluster {
     }
 
     /// Its first process.
-    pub fn pid(&self) -> Result<u32, ClusterError> {
-        self.server.pid().ok_or(ClusterError::NotRunning)
+    pub fn pid(&self) -> Result<u32, PostgresError> {
+        self.server.pid().ok_or(PostgresError::NotRunning)
     }
 
     /// What the server says, for a look at it when a test fails.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.server.home.join("log")).unwrap_or_default()
+        fs::read_to_string(self.server.home().join("log")).unwrap_or_default()
     }
 
     /// Returns its URL.
-    pub async fn create_database(&self, name: &str) -> Result<String, ClusterError> {
+    pub async fn create_database(&self, name: &str) -> Result<String, PostgresError> {
         let db = db::Db::connect(&DbSettings::at(&self.socket_url("postgres")))?;
         let sql = format!("create database {}", quoted(name));
-        db.client().await?.batch("testkit.create_database", &sql).await?;
+        db.client().await?.batch("localstack.create_database", &sql).await?;
         Ok(self.url(name))
     }
 
     /// Returns its URL.
-    pub async fn create_migrated_database(&self, name: &str) -> Result<String, ClusterError> {
+    pub async fn create_migrated_database(&self, name: &str) -> Result<String, PostgresError> {
         let url = self.create_database(name).await?;
         migrate::apply(&DbSettings::at(&url)).await?;
         Ok(url)
@@ -137,8 +137,9 @@ impl Drop for Cluster {
     }
 }
 
-/// What is lost by these is lost only when the machine stops.
-pub(crate) fn no_durability() -> impl Iterator<Item = (String, String)> {
+/// Settings with which a commit need not wait for the disk: what is lost by them is lost only when
+/// the machine stops.
+pub fn no_durability() -> impl Iterator<Item = (String, String)> {
     let names = ["fsync", "synchronous_commit", "full_page_writes"];
     names.into_iter().map(|name| (name.to_owned(), "off".to_owned()))
 }
@@ -151,7 +152,7 @@ fn remove_orphans(all: &Path, binaries: &Binaries) {
         let Some(name) = name.strip_suffix(".lock") else { continue };
         let orphan = File::open(&lock).is_ok_and(|file| file.try_lock().is_ok());
         if orphan {
-            let server = Server { binaries: binaries.clone(), home: all.join(name), port: 0 };
+            let server = Server::new(binaries.clone(), all.join(name), 0);
             remove(&server, &lock);
         }
     }
@@ -162,20 +163,19 @@ fn remove(server: &Server, lock: &Path) {
     if server.pid().is_some() && server.stop("immediate").is_err() && server.pid().is_some() {
         return;
     }
-    if fs::remove_dir_all(&server.home).is_ok() || !server.home.exists() {
+    if fs::remove_dir_all(server.home()).is_ok() || !server.home().exists() {
         let _ = fs::remove_file(lock);
     }
 }
 
-pub(crate) fn locked(path: &Path) -> Result<File, ClusterError> {
-    let failed = |error| ClusterError::io(path, error);
+/// Waits until nobody else has this file locked. The lock ends with the value.
+pub fn locked(path: &Path) -> Result<File, PostgresError> {
+    let failed = |error| PostgresError::io(path, error);
     let file = File::create(path).map_err(failed)?;
     file.lock().map_err(failed)?;
     Ok(file)
 }
 
-fn free_port() -> Result<u16, ClusterError> {
-    let failed = |error| ClusterError::io(Path::new("127.0.0.1"), error);
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(failed)?;
-    Ok(listener.local_addr().map_err(failed)?.port())
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
