@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    boot::run("agent-core", agent_core::run)
+}

@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    boot::run("buildtest-worker", buildtest_worker::run)
+}

@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    boot::run("codegen-worker", codegen_worker::run)
+}

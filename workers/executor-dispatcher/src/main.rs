@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    boot::run("executor-dispatcher", executor_dispatcher::run)
+}
