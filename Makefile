@@ -12,13 +12,22 @@ export PATH := $(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
 ADVISORIES := https://github.com/rustsec/advisory-db
 MIGRATIONS := $(wildcard migrations/*.sql)
 
-.PHONY: help setup check fmt test chaos bench
+.PHONY: help setup demo dev check fmt test chaos bench
 
 help: ## list what one can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing to build and test (asks sudo only when something is)
 	@.ci/setup
+
+# A debug build: what it runs mostly waits, and an optimised one takes much longer from nothing.
+demo: ## see it work: an intent on its way to tested code, on a Postgres of its own
+	@.ci/setup run
+	@cargo run --package local --bin cogo -- demo
+
+dev: ## the same stack, to stay: a Postgres of its own and every worker, until Ctrl-C
+	@.ci/setup run
+	@cargo run --package local --bin cogo -- dev
 
 check: ## formatting, lints, dependency rules, migrations: all that needs no test run
 	cargo fmt --all --check

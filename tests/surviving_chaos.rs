@@ -24,12 +24,24 @@ fn nothing_is_lost_stuck_or_doubled_whatever_is_killed() {
     assert!(output.status.success(), "{said}");
 }
 
+/// A broken fence shows only where a stopped worker comes back to what another took over meanwhile,
+/// which chance decides; that it shows in none of so many runs, it does not.
+const MOST_RUNS: usize = 6;
+
 #[test]
 fn the_judge_notices_a_broken_fence() {
-    // As many as keep every worker busy: whichever is stopped holds some messages.
-    let output = chaos(&["--seeds", "1", "--messages", "1500", "--break-fence"]);
-    let (verdict, said) = last_line(&output);
-    let doubled = verdict.rsplit("doubled ").next().and_then(|count| count.parse::<usize>().ok());
-    assert!(doubled.is_some_and(|doubled| doubled > 0), "{said}");
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let mut said = String::new();
+    for _ in 0..MOST_RUNS {
+        // As many messages as keep every worker busy: whichever is stopped holds some.
+        let output = chaos(&["--seeds", "1", "--messages", "1500", "--break-fence"]);
+        let verdict;
+        (verdict, said) = last_line(&output);
+        let doubled =
+            verdict.rsplit("doubled ").next().and_then(|count| count.parse::<usize>().ok());
+        if doubled.is_some_and(|doubled| doubled > 0) {
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            return;
+        }
+    }
+    panic!("nothing was doubled without a fence: {said}");
 }

@@ -1,6 +1,7 @@
 //! Stories about the whole fleet. The chaos: several worker processes under load, while workers are
 //! killed and stopped, connections cut and Postgres restarted; then a judge reads the tables. Start
-//! at [`run`], then `seed.rs`.
+//! at [`run`], then `seed.rs`. The pipeline: a [`Line`] of real workers, and a [`Gate`] that tells
+//! the moment to kill one.
 //!
 //! Invariants: one seed decides every choice; the judge trusts nothing but the tables and what
 //! publishers were told; nothing outside this run's own processes and its own Postgres is touched.
@@ -10,10 +11,13 @@ mod act;
 mod args;
 mod broken_fence;
 mod calm;
+mod crew;
 mod fleet;
+mod gate;
 mod handler;
 mod history;
 mod judge;
+mod line;
 mod member;
 mod plan;
 mod proxy;
@@ -23,5 +27,8 @@ mod seed;
 mod torment;
 
 pub use args::{ChaosArgs, Cli};
+pub use crew::Crew;
+pub use gate::{Gate, Moment};
+pub use line::{Line, TOO_LONG};
 pub use member::Member;
 pub use run::{Verdict, run};

@@ -1,18 +1,21 @@
-use bus::Cancelled;
+use bus::{Cancelled, CancelledTrace};
 use clap::Args;
-use model::MessageId;
+use model::{MessageId, TraceId};
 use serde::Serialize;
 
 use crate::connection::Connection;
 use crate::ended::Ended;
+use crate::subject::Subject;
 
-/// Cancel a message: at once if it is queued, else its worker is asked to stop.
+/// Cancel a message, or all of a trace: at once what is queued; the workers of the rest are asked
+/// to stop.
 ///
-/// Exits with 1 if the message had already ended.
+/// Exits with 1 if everything had already ended.
 #[derive(Args)]
 pub(crate) struct Cancel {
-    /// The message's number.
-    id: MessageId,
+    /// The message's number, or the trace's id.
+    #[arg(value_name = "MESSAGE OR TRACE")]
+    subject: Subject,
 
     /// Why, as a code, for the record.
     #[arg(long, default_value = "cancelled")]
@@ -27,23 +30,54 @@ struct Answer {
     ended_before: bool,
 }
 
+#[derive(Serialize)]
+struct TraceAnswer {
+    trace_id: TraceId,
+    /// Messages that are cancelled now.
+    cancelled: i32,
+    /// Messages whose workers were asked to stop.
+    asked: i32,
+}
+
 impl Cancel {
     pub(crate) async fn run(self, to: &Connection) -> miette::Result<Ended> {
-        let (state, ended_before) = match to.bus()?.cancel(self.id, &self.reason).await? {
-            Cancelled::Now => ("cancelled", false),
-            Cancelled::Asked => ("asked", false),
-            Cancelled::Ended(state) => (state, true),
-        };
-        to.out().answer(&Answer { id: self.id, state, ended_before }, |answer| {
-            let Answer { id, state, ended_before } = answer;
-            match (*state, ended_before) {
-                (state, true) => format!("message {id} had already ended: {state}"),
-                ("asked", false) => {
-                    format!("message {id} is being worked on; its worker was asked to stop")
-                }
-                _ => format!("message {id} is cancelled"),
-            }
-        })?;
-        Ok(if ended_before { Ended::Badly } else { Ended::Well })
+        match self.subject {
+            Subject::Message(id) => message(to, id, &self.reason).await,
+            Subject::Trace(trace) => all_of(to, trace, &self.reason).await,
+        }
     }
+}
+
+async fn message(to: &Connection, id: MessageId, reason: &str) -> miette::Result<Ended> {
+    let (state, ended_before) = match to.bus()?.cancel(id, reason).await? {
+        Cancelled::Now => ("cancelled", false),
+        Cancelled::Asked => ("asked", false),
+        Cancelled::Ended(state) => (state, true),
+    };
+    to.out().answer(&Answer { id, state, ended_before }, |answer| {
+        let Answer { id, state, ended_before } = answer;
+        match (*state, ended_before) {
+            (state, true) => format!("message {id} had already ended: {state}"),
+            ("asked", false) => {
+                format!("message {id} is being worked on; its worker was asked to stop")
+            }
+            _ => format!("message {id} is cancelled"),
+        }
+    })?;
+    Ok(if ended_before { Ended::Badly } else { Ended::Well })
+}
+
+async fn all_of(to: &Connection, trace_id: TraceId, reason: &str) -> miette::Result<Ended> {
+    let CancelledTrace { cancelled, asked } = to.bus()?.cancel_trace(trace_id, reason).await?;
+    let nothing = cancelled + asked == 0;
+    to.out().answer(&TraceAnswer { trace_id, cancelled, asked }, |_| {
+        if nothing {
+            return format!("everything of trace {trace_id} had already ended");
+        }
+        format!(
+            "{cancelled} messages of trace {trace_id} are cancelled, and the workers of {asked} \
+             were asked to stop"
+        )
+    })?;
+    Ok(if nothing { Ended::Badly } else { Ended::Well })
 }

@@ -20,11 +20,11 @@ use crate::stats::Stats;
 use crate::tail::Tail;
 use crate::trace::Trace;
 use crate::workers::Workers;
-use crate::{WorkerEntry, run};
+use crate::{WorkerEntry, demo, dev, run};
 
 /// A message bus for agents, on Postgres.
 ///
-/// Every command needs the database: give it by DATABASE_URL, by --database-url, or in a file named
+/// `demo` and `dev` bring a database along; every other command needs one: give it by DATABASE_URL, by --database-url, or in a file named
 /// by --settings. Logs and errors go to stderr, answers to stdout, as tables for people or with
 /// --output json for programs.
 #[derive(Parser)]
@@ -38,6 +38,10 @@ Exit codes:
   0  done
   1  failed, not found, or unhealthy
   2  wrong usage
+
+To see it work, without anything set up:
+  cogo demo                                         an intent on its way to tested code
+  cogo dev                                          the same stack, to stay
 
 A first message, with DATABASE_URL set:
   cogo db migrate                                   make the tables
@@ -53,7 +57,7 @@ pub(crate) struct Cogo {
     _process: ProcessSettings,
 }
 
-/// `run` is not among them: what follows it depends on the workers.
+/// `run`, `dev` and `demo` are not among them: what they do depends on the workers.
 #[derive(Subcommand)]
 enum Commands {
     Doctor(Doctor),
@@ -88,14 +92,19 @@ enum BusCommands {
 }
 
 impl Cogo {
-    pub(crate) async fn obey(self, stop: CancellationToken) -> miette::Result<Ended> {
+    /// `workers` are those that this program can run.
+    pub(crate) async fn obey(
+        self,
+        workers: &[&str],
+        stop: CancellationToken,
+    ) -> miette::Result<Ended> {
         match self.command {
             Commands::Doctor(doctor) => doctor.run().await,
             Commands::Db(migrations) => migrations.run().await,
             Commands::Bus(bus) => bus.command.run(&bus.connection, stop).await,
             Commands::Trace(trace) => trace.run().await,
             Commands::Workers(workers) => workers.run().await,
-            Commands::Bench(bench) => bench.run(stop).await,
+            Commands::Bench(bench) => bench.run(workers, stop).await,
         }
     }
 }
@@ -124,8 +133,14 @@ pub(crate) fn command(workers: &[WorkerEntry]) -> Command {
         .mut_arg("log", |arg| arg.default_value("warn"))
         .mut_arg("threads", seldom)
         .mut_arg("log_format", seldom)
-        .mut_subcommands(with_database)
+        // `demo` and `dev` come first.
+        .mut_subcommands(|one| {
+            let order = one.get_display_order();
+            with_database(one).display_order(order + 2)
+        })
         .subcommand(run::command(workers))
+        .subcommand(dev::command())
+        .subcommand(demo::command())
 }
 
 /// Lets the database be named behind any subcommand, and keeps what is seldom needed out of `-h`.

@@ -16,6 +16,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// A database that nobody had to name, shown to people.
+    pub(crate) fn to(db: DbSettings) -> Self {
+        Self { output: Format::Table, db }
+    }
+
     pub(crate) fn out(&self) -> Out {
         Out::new(self.output)
     }

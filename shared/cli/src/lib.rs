@@ -9,10 +9,16 @@ mod bench;
 mod cancel;
 mod command;
 mod connection;
+mod crew;
+mod demo;
+mod dev;
 mod dlq;
 mod doctor;
 mod ended;
 mod human;
+mod intent_api;
+mod journey;
+mod local;
 mod migrations;
 mod out;
 mod pause;
@@ -35,8 +41,12 @@ use boot::{ProcessSettings, Refused, block_on_with_stop, finish, matches};
 use clap::{ArgMatches, FromArgMatches};
 use miette::IntoDiagnostic;
 use telemetry::LogSettings;
+use tokio_util::sync::CancellationToken;
 
 use crate::command::{Cogo, command};
+use crate::crew::{Chosen, Crew};
+use crate::demo::Demo;
+use crate::dev::Dev;
 use crate::ended::{Ended, explained, is_wrong_usage};
 pub use crate::worker_entry::WorkerEntry;
 
@@ -52,14 +62,34 @@ pub fn main(workers: impl IntoIterator<Item = WorkerEntry>) -> ExitCode {
 fn parse_and_run(workers: Vec<WorkerEntry>) -> Result<ExitCode, Refused> {
     let found = matches(command(&workers), std::env::args_os())?;
     let process = ProcessSettings::from_arg_matches(&found)?;
-    if let Some(("run", asked)) = found.subcommand() {
-        return run_worker(&process, workers, asked);
+    match found.subcommand() {
+        Some(("run", asked)) => return run_worker(&process, workers, asked),
+        Some(("dev", asked)) => {
+            let dev = Dev::from_arg_matches(asked)?;
+            let crew = Crew::choose(workers, dev.chosen(), &process)?;
+            return Ok(obey(&process, |stop| dev.run(crew, stop)));
+        }
+        Some(("demo", asked)) => {
+            let demo = Demo::from_arg_matches(asked)?;
+            let crew = Crew::choose(workers, &Chosen::default(), &process)?;
+            return Ok(obey(&process, |stop| demo.run(crew, stop)));
+        }
+        _ => {}
     }
     let cogo = Cogo::from_arg_matches(&found)?;
+    let names: Vec<&str> = workers.iter().map(|worker| worker.name).collect();
+    Ok(obey(&process, |stop| cogo.obey(&names, stop)))
+}
+
+fn obey<F, Fut>(process: &ProcessSettings, command: F) -> ExitCode
+where
+    F: FnOnce(CancellationToken) -> Fut,
+    Fut: Future<Output = miette::Result<Ended>>,
+{
     let result = telemetry::start(&process.log)
         .into_diagnostic()
-        .and_then(|()| block_on_with_stop("cogo", process.threads, |stop| cogo.obey(stop))?);
-    Ok(ending(&process.log, result))
+        .and_then(|()| block_on_with_stop("cogo", process.threads, command)?);
+    ending(&process.log, result)
 }
 
 /// As `boot::run` does for a worker's own program.

@@ -60,6 +60,11 @@ fn write(text: &str) -> miette::Result<()> {
     }
 }
 
+/// A part of an answer that is only for people.
+pub(crate) fn say(text: &str) -> miette::Result<()> {
+    write(text)
+}
+
 /// Says something beside the answer, to people.
 pub(crate) fn aside(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");

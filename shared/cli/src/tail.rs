@@ -63,10 +63,25 @@ enum Line<'a> {
 }
 
 impl Tail {
+    /// Everything, and nothing of the past.
+    pub(crate) fn from_now() -> Self {
+        Self { trace: None, route: None, event_type: None, messages: false, last: 0 }
+    }
+
     pub(crate) async fn run(
         self,
         to: &Connection,
         stop: CancellationToken,
+    ) -> miette::Result<Ended> {
+        self.watch(to, stop, || {}).await
+    }
+
+    /// Calls `watching` when whatever happens from then on will be shown.
+    pub(crate) async fn watch(
+        self,
+        to: &Connection,
+        stop: CancellationToken,
+        watching: impl FnOnce(),
     ) -> miette::Result<Ended> {
         let bus = to.bus()?;
         let mut watch = Watch { to, tail: &self, events: Follow::new(), messages: None };
@@ -79,6 +94,7 @@ impl Tail {
         if self.messages {
             watch.messages = Some(Followed::from_now(&bus).await?);
         }
+        watching();
         while !stop.is_cancelled() {
             let wait = match watch.look(&bus).await? {
                 Ok(()) => LOOK_EVERY,

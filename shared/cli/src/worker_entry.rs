@@ -4,7 +4,7 @@ use boot::ProcessSettings;
 use clap::{ArgMatches, Args, Command};
 use tokio_util::sync::CancellationToken;
 
-/// A worker that `cogo run` can run: its name, its settings, and its `run` function.
+/// A worker that `cogo run` and `cogo dev` can run: its name, its settings, and its `run` function.
 pub struct WorkerEntry {
     pub(crate) name: &'static str,
     augment: fn(Command) -> Command,
@@ -12,7 +12,7 @@ pub struct WorkerEntry {
 }
 
 /// Ends when the worker does.
-pub(crate) type Running = Pin<Box<dyn Future<Output = miette::Result<()>>>>;
+pub(crate) type Running = Pin<Box<dyn Future<Output = miette::Result<()>> + Send>>;
 pub(crate) type Start = Box<dyn FnOnce(CancellationToken) -> Running>;
 type Parse = Box<dyn FnOnce(&ArgMatches) -> Result<Start, clap::Error>>;
 
@@ -23,7 +23,7 @@ impl WorkerEntry {
     where
         S: Args + 'static,
         F: FnOnce(S, CancellationToken) -> Fut + 'static,
-        Fut: Future<Output = miette::Result<()>> + 'static,
+        Fut: Future<Output = miette::Result<()>> + Send + 'static,
     {
         let parse: Parse = Box::new(move |found| {
             let settings = S::from_arg_matches(found)?;

@@ -5,7 +5,14 @@ pub mod probe;
 
 use cli::WorkerEntry;
 
-/// What `cogo run` can run.
-pub fn workers() -> [WorkerEntry; 2] {
-    [WorkerEntry::new("bus-keeper", bus_keeper::run), WorkerEntry::new("probe", probe::run)]
+/// What `cogo run` can run, and `cogo dev` runs.
+pub fn workers() -> [WorkerEntry; 6] {
+    [
+        WorkerEntry::new("agent-core", agent_core::run),
+        WorkerEntry::new("executor-dispatcher", executor_dispatcher::run),
+        WorkerEntry::new("codegen-worker", codegen_worker::run),
+        WorkerEntry::new("buildtest-worker", buildtest_worker::run),
+        WorkerEntry::new("bus-keeper", bus_keeper::run),
+        WorkerEntry::new("probe", probe::run),
+    ]
 }

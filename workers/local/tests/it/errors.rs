@@ -16,7 +16,7 @@ fn wrong_usage_is_told_apart_and_exits_with_2() {
         (&["bus", "send", "a/b/0", "{}", "--priority", "1.5"], "invalid digit"),
         (&["bus", "peek", "a/*/0"], "is not a route"),
         (&["bus", "tail", "--type", "Done"], "is not an event type"),
-        (&["bus", "cancel", "zero"], "is not a message number"),
+        (&["bus", "cancel", "zero"], "is neither a trace id (32 hex digits) nor a message number"),
         (&["bus", "pause", "a/b/0"], "is not a stage"),
         (&["bus", "dlq", "replay"], "required arguments were not provided"),
         (&["trace", "xyz"], "is neither a trace id (32 hex digits) nor a message number"),
@@ -83,6 +83,7 @@ async fn what_is_not_there_exits_with_1_and_says_where_to_look() {
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     for (arguments, told) in [
         (&["bus", "cancel", "42"][..], "there is no message 42"),
+        (&["bus", "cancel", trace], "there is no trace 4bf92f3577b34da6a3ce929d0e0e4736"),
         (&["bus", "replay", "42"], "there is no message 42"),
         (&["bus", "dlq", "show", "42"], "message 42 is not among the dead letters"),
         (&["bus", "dlq", "replay", "42"], "there is no message 42"),

@@ -3,6 +3,8 @@ use crate::running::Cogo;
 /// Everything a newcomer may ask about.
 const COMMANDS: &[&[&str]] = &[
     &[],
+    &["demo"],
+    &["dev"],
     &["doctor"],
     &["db"],
     &["db", "migrate"],
@@ -26,6 +28,7 @@ const COMMANDS: &[&[&str]] = &[
     &["workers", "drain"],
     &["bench"],
     &["bench", "bus"],
+    &["bench", "pipeline"],
     &["bench", "publish"],
     &["bench", "work"],
     &["run"],

@@ -1,9 +1,13 @@
 //! Runs the real `cogo` against real databases.
+#![expect(clippy::unwrap_used, reason = "clippy allows it in tests, but not in what they share")]
 
+mod demo;
+mod dev;
 mod doctor;
 mod errors;
 mod follow;
 mod help;
+mod place;
 mod probe;
 mod reports;
 mod running;

@@ -163,6 +163,20 @@ async fn a_key_attaches_and_a_cancelled_message_stays_cancelled() {
 }
 
 #[tokio::test]
+async fn a_cancelled_trace_has_nothing_left_to_do() {
+    let db = testkit::database().await;
+    let cogo = Cogo::at(&db);
+    for role in ["b", "c"] {
+        cogo.run(&["bus", "send", &format!("a/{role}/0"), "{}", "--trace", TRACE]);
+    }
+    let cancelled = cogo.json(&["bus", "cancel", TRACE]);
+    assert_eq!((&cancelled["cancelled"], &cancelled["asked"]), (&json!(2), &json!(0)));
+    let again = cogo.run(&["bus", "cancel", TRACE]);
+    assert_eq!(again.code, Some(1));
+    assert_eq!(again.out, format!("everything of trace {TRACE} had already ended\n"));
+}
+
+#[tokio::test]
 async fn tail_starts_with_the_latest_and_filters() {
     let db = testkit::database().await;
     let cogo = Cogo::at(&db);
