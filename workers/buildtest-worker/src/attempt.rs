@@ -7,6 +7,7 @@ use child::{Child, How, Sandbox, Workspace};
 use messages::{BuildReport, BuildTest, BuildtestDone, BuildtestFailed, BuildtestStarted};
 use telemetry::Chain;
 use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use worker::{Cx, Failure, Received, Settle};
 
@@ -99,12 +100,14 @@ impl Attempt<'_> {
             return Err(Trouble::fail("network_refused", what));
         }
         let workspace = self.yard.sandbox.workspace()?;
-        let tested = tokio::select! {
-            tested = Box::pin(self.build_and_test(&workspace, progress)) => tested,
-            () = progress.tell(self.cx, self.yard.building.buildtest_progress_every) => {
-                unreachable!("telling has no end")
-            }
+        let over = CancellationToken::new();
+        let testing = async {
+            let tested = Box::pin(self.build_and_test(&workspace, progress)).await;
+            over.cancel();
+            tested
         };
+        let every = self.yard.building.buildtest_progress_every;
+        let (tested, ()) = tokio::join!(testing, progress.tell(self.cx, every, &over));
         workspace.remove().await;
         tested
     }

@@ -7,6 +7,7 @@ use messages::BuildtestProgress;
 use model::MessageId;
 use telemetry::Chain;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use worker::Cx;
 
@@ -51,11 +52,15 @@ impl Progress {
         }
     }
 
-    /// Tells what was said, for as long as it is polled.
-    pub(crate) async fn tell(&self, cx: &Cx, every: Duration) {
+    /// Tells what was said, until `over`. Not dropped half-way: what it was about to tell would be
+    /// lost, or come after the end.
+    pub(crate) async fn tell(&self, cx: &Cx, every: Duration, over: &CancellationToken) {
         let started = Instant::now();
         loop {
-            sleep(every.max(started.elapsed() / RARER)).await;
+            tokio::select! {
+                () = sleep(every.max(started.elapsed() / RARER)) => {}
+                () = over.cancelled() => return,
+            }
             let told = match self.take() {
                 Ok(None) => continue,
                 Ok(Some(event)) => cx.bus().emit(&[event.message(self.id)]).await,

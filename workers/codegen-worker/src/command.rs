@@ -71,10 +71,14 @@ impl Run<'_> {
                 () = too_much.cancelled() => {}
             }
         };
-        let ended = tokio::select! {
-            ended = workspace.run(child, on_line, unwanted) => ended,
-            () = self.progress.tell(cx, workshop.progress_every) => unreachable!("it never ends"),
+        let silent = CancellationToken::new();
+        let running = async {
+            let ended = workspace.run(child, on_line, unwanted).await;
+            silent.cancel();
+            ended
         };
+        let (ended, ()) =
+            tokio::join!(running, self.progress.tell(cx, workshop.progress_every, &silent));
         let (said, usage) = {
             let mut meter = meter();
             (meter.finish(), meter.usage())
