@@ -4,12 +4,14 @@
 //! Invariants: settings come from flags, then the environment, then a file, and nowhere else; their
 //! values are never printed, because any of them may hold a credential.
 
+mod mistyped;
 mod process;
 mod run;
 mod settings;
 mod settings_file;
 mod stop;
 
+pub use mistyped::Mistyped;
 pub use process::ProcessSettings;
 pub use run::{finish, run};
 pub use settings::{Refused, matches};

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-use crate::settings_file::{InvalidSettingsFile, SettingsFile};
+use crate::mistyped::{self, Mistyped};
+use crate::settings_file::{InvalidSettingsFile, SettingsFile, names};
 
 /// Why a process does not start.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,8 @@ pub enum Refused {
     CommandLine(#[from] clap::Error),
     #[error(transparent)]
     File(#[from] InvalidSettingsFile),
+    #[error(transparent)]
+    Environment(#[from] Mistyped),
 }
 
 impl Refused {
@@ -26,6 +29,10 @@ impl Refused {
                 ExitCode::from(if error.use_stderr() { 2 } else { 0 })
             }
             Self::File(error) => {
+                eprintln!("{:?}", miette::Report::new(error));
+                ExitCode::from(2)
+            }
+            Self::Environment(error) => {
                 eprintln!("{:?}", miette::Report::new(error));
                 ExitCode::from(2)
             }
@@ -46,6 +53,8 @@ pub fn matches(
     // The first look is only for `--settings`: what it finds missing may be in that file. Whatever
     // else is wrong is found again by the second.
     let first = command.clone().ignore_errors(true).try_get_matches_from(&arguments)?;
+    let set: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
+    mistyped::check(set.iter().map(OsString::as_os_str), &names(&command))?;
     let command = match first.get_one::<PathBuf>("settings") {
         Some(path) => SettingsFile::read(path, &command)?.apply(command),
         None => command,

@@ -42,8 +42,7 @@ impl SettingsFile {
     pub(crate) fn read(path: &Path, command: &Command) -> Result<Self, InvalidSettingsFile> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| InvalidSettingsFile::Unreadable { path: path.to_owned(), source })?;
-        let mut known = Vec::new();
-        collect_names(command, &mut known);
+        let known = names(command);
         parse(path, &text, &known)
     }
 
@@ -62,6 +61,13 @@ impl SettingsFile {
             })
             .mut_subcommands(|subcommand| self.apply(subcommand))
     }
+}
+
+/// Every setting there is, by its name in files and in the environment.
+pub(crate) fn names(command: &Command) -> Vec<String> {
+    let mut names = Vec::new();
+    collect_names(command, &mut names);
+    names
 }
 
 fn collect_names(command: &Command, names: &mut Vec<String>) {
