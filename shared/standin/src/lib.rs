@@ -1,0 +1,1 @@
+//! Our own small Realtime server, for a machine that has only Postgres.
