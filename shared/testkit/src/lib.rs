@@ -1,13 +1,17 @@
 //! Real Postgres for tests. Start at [`database`], a fresh and migrated database of one's own on a
 //! server that all tests of this machine share; [`Cluster`] is a whole server of one's own, to be
-//! stopped and started at will.
+//! stopped and started at will; [`Rest`] is a real PostgREST over a database.
 //!
 //! Invariants: works as root and as anybody else; touches no Postgres but those it started itself;
 //! what a killed test left behind is removed by a later one.
 
+mod program;
+mod rest;
 mod shared;
 mod test_db;
 
 pub use localstack::{Cluster, ClusterOptions, PostgresError};
+pub use program::Program;
+pub use rest::Rest;
 pub use shared::{Stopped, stop};
 pub use test_db::{Caller, TestDb, database};

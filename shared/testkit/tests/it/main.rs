@@ -1,6 +1,8 @@
 //! What other crates' tests rely on.
 #![expect(clippy::unwrap_used, reason = "clippy allows it in tests, but not in what they share")]
 
+mod rest;
+
 use std::time::Duration;
 
 use serde_json::json;
