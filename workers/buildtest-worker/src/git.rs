@@ -9,7 +9,7 @@ use child::{Child, Ended, How, Stream, Workspace};
 use model::quote;
 use tokio::sync::Notify;
 
-use crate::attempt::Attempt;
+use crate::build_test::Attempt;
 use crate::results::cut;
 use crate::trouble::Trouble;
 

@@ -1,10 +1,10 @@
 //! Builds and tests code from `code/build-test` messages, and reports what came of it. Start at
-//! [`run`], then read `attempt.rs`.
+//! [`run`], then read `build_test.rs`.
 //!
 //! Invariants: red tests are a result and not a failure, so nothing repeats them; code that we did
 //! not write runs only as a child in its sandbox; no process and no folder outlives its message.
 
-mod attempt;
+mod build_test;
 mod git;
 mod plan;
 mod progress;
@@ -24,7 +24,7 @@ use worker::Handlers;
 
 pub use settings::Settings;
 
-use crate::attempt::Yard;
+use crate::build_test::Yard;
 
 pub async fn run(settings: Settings, stop: CancellationToken) -> miette::Result<()> {
     let bus = Bus::connect(&settings.db.clone().named("buildtest-worker"), &settings.bus)?;
@@ -33,7 +33,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> miette::Result<
         sandbox: Box::pin(Sandbox::start(&settings.child)).await?,
         building: Arc::new(settings.building),
     };
-    let handlers = Handlers::new().on(move |asked, cx| attempt::handle(asked, cx, yard.clone()));
+    let handlers = Handlers::new().on(move |asked, cx| build_test::handle(asked, cx, yard.clone()));
     Box::pin(worker::serve(bus, "buildtest-worker", handlers, &settings.worker, stop)).await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use child::Workspace;
 use messages::Source;
 use model::quote;
 
-use crate::attempt::Attempt;
+use crate::build_test::Attempt;
 use crate::git;
 use crate::trouble::Trouble;
 
