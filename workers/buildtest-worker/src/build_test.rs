@@ -2,22 +2,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use artifacts::Store;
+use attempt::{Attempt, Said, Trouble, Words, cut};
 use bus::{InvalidPayload, NewEvent};
 use child::{Child, How, Sandbox, Workspace};
-use messages::{BuildReport, BuildTest, BuildtestDone, BuildtestFailed, BuildtestStarted};
-use telemetry::Chain;
+use messages::{
+    BuildReport, BuildTest, BuildtestDone, BuildtestFailed, BuildtestProgress, BuildtestStarted,
+};
 use tokio::time::timeout_at;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use worker::{Cx, Failure, Received, Settle};
 
 use crate::plan::Plan;
-use crate::progress::Progress;
 use crate::report::{Ran, Report};
 use crate::results::{Results, junit_files, junit_results};
 use crate::settings::Building;
 use crate::source;
-use crate::trouble::{Next, Trouble};
+use crate::trouble::no_child;
 
 /// Everything a message is worked on with. Cheap to clone.
 #[derive(Clone)]
@@ -33,44 +33,35 @@ pub(crate) async fn handle(
     cx: Cx,
     yard: Yard,
 ) -> Result<Settle, Failure> {
-    let until = until(asked.created_at, asked.payload.assignment.ttl());
-    let attempt = Attempt { asked: &asked, cx: &cx, yard: &yard, until, began: Instant::now() };
-    let progress = Progress::new(asked.id);
+    let attempt = Attempt::begin(&asked, &asked.payload.assignment, &cx);
+    let testing = Testing { asked: &asked, yard: &yard, attempt };
+    let words = Words::new(cut);
     // Side by side: the work does not wait until it is told that it is begun.
-    let ((), tested) = tokio::join!(attempt.tell_start(), Box::pin(attempt.work(&progress)));
+    let ((), tested) = tokio::join!(testing.tell_start(), Box::pin(testing.work(&words)));
     let stored = match tested {
-        Ok(report) => attempt.store(report).await,
+        Ok(report) => testing.store(report).await,
         Err(trouble) => Err(trouble),
     };
     let (settle, event) = match stored {
-        Ok((report, figures)) => attempt.done(&report, figures)?,
-        Err(Trouble { next: Next::Stopped, what, .. }) => return Err(Failure::retry(what)),
-        Err(trouble) => attempt.failed(&trouble)?,
+        Ok((report, figures)) => testing.done(&report, figures)?,
+        Err(trouble) => testing.failed(&trouble)?,
     };
-    // What was said last comes before the end.
-    let settle = progress.take()?.into_iter().fold(settle, Settle::note);
-    Ok(settle.note(event))
+    Ok(words.note_last(settle, progress)?.note(event))
 }
 
-pub(crate) struct Attempt<'a> {
+pub(crate) struct Testing<'a> {
     pub(crate) asked: &'a Received<BuildTest>,
-    pub(crate) cx: &'a Cx,
     pub(crate) yard: &'a Yard,
-    /// When the assignment's time is over.
-    pub(crate) until: Instant,
-    began: Instant,
+    pub(crate) attempt: Attempt<'a>,
 }
 
-impl Attempt<'_> {
-    pub(crate) fn is_over(&self) -> bool {
-        Instant::now() >= self.until
-    }
-
+impl Testing<'_> {
     /// Whatever waits for others, as long as it is wanted.
     pub(crate) async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Result<T, Trouble> {
+        let until = self.attempt.until().into();
         tokio::select! {
-            done = timeout_at(self.until.into(), work) => done.map_err(|_| Trouble::ttl_exceeded()),
-            () = self.cx.stopped() => Err(Trouble::stopped()),
+            done = timeout_at(until, work) => done.map_err(|_| Trouble::ttl_exceeded()),
+            () = self.attempt.cx().stopped() => Err(Trouble::stopped()),
         }
     }
 
@@ -79,19 +70,11 @@ impl Attempt<'_> {
             sandbox: self.yard.sandbox.layer().to_string(),
             attempt: self.asked.attempt,
         };
-        let event = self.event(NewEvent::of(&started));
-        let told = match event {
-            Ok(event) => self.cx.bus().emit(&[event.message(self.asked.id)]).await,
-            Err(error) => return warn!(error = %Chain(&error), "could not write down the start"),
-        };
-        if let Err(error) = told {
-            // The work itself may still come to an end that can be told.
-            warn!(error = %Chain(&error), "could not tell of the start");
-        }
+        self.attempt.tell("the start", self.attempt.event(&started)).await;
     }
 
-    async fn work(&self, progress: &Progress) -> Result<Report, Trouble> {
-        if self.is_over() {
+    async fn work(&self, words: &Words) -> Result<Report, Trouble> {
+        if self.attempt.is_over() {
             return Err(Trouble::ttl_exceeded());
         }
         if self.asked.payload.build.network && !self.yard.building.buildtest_network {
@@ -99,15 +82,10 @@ impl Attempt<'_> {
                         BUILDTEST_NETWORK=true lets messages ask for it";
             return Err(Trouble::fail("network_refused", what));
         }
-        let workspace = self.yard.sandbox.workspace()?;
-        let over = CancellationToken::new();
-        let testing = async {
-            let tested = Box::pin(self.build_and_test(&workspace, progress)).await;
-            over.cancel();
-            tested
-        };
+        let workspace = self.yard.sandbox.workspace().map_err(no_child)?;
+        let testing = Box::pin(self.build_and_test(&workspace, words));
         let every = self.yard.building.buildtest_progress_every;
-        let (tested, ()) = tokio::join!(testing, progress.tell(self.cx, every, &over));
+        let tested = words.tell_while(&self.attempt, every, progress, testing).await;
         workspace.remove().await;
         tested
     }
@@ -115,7 +93,7 @@ impl Attempt<'_> {
     async fn build_and_test(
         &self,
         workspace: &Workspace,
-        progress: &Progress,
+        words: &Words,
     ) -> Result<Report, Trouble> {
         source::bring(self, workspace).await?;
         let build = &self.asked.payload.build;
@@ -127,7 +105,7 @@ impl Attempt<'_> {
         let limit = build.timeout_ms.map_or(limit, |asked| limit.min(Duration::from_millis(asked)));
         let own_end = Instant::now() + limit;
         for command in plan.commands {
-            let ran = self.run(workspace, command, own_end, progress).await?;
+            let ran = self.run(workspace, command, own_end, words).await?;
             let failed = !ran.passed;
             report.add(ran);
             if Instant::now() >= own_end || (failed && plan.stops_at_failure) {
@@ -156,11 +134,12 @@ impl Attempt<'_> {
         workspace: &Workspace,
         command: Vec<String>,
         own_end: Instant,
-        progress: &Progress,
+        words: &Words,
     ) -> Result<Ran, Trouble> {
         let mut child = Child::new(&command, workspace);
         child.network = self.asked.payload.build.network;
-        child.limits.time = own_end.min(self.until).saturating_duration_since(Instant::now());
+        child.limits.time =
+            own_end.min(self.attempt.until()).saturating_duration_since(Instant::now());
         for (name, value) in ENVIRONMENT {
             child.env.insert(name.into(), value.into());
         }
@@ -173,16 +152,17 @@ impl Attempt<'_> {
             // Where Python looks for a package that is not installed.
             child.env.insert("PYTHONPATH".into(), workspace.work().join("src").into());
         }
-        progress.push(&format!("$ {}", command.join(" ")));
+        words.push(&format!("$ {}", command.join(" ")));
         let mut results = Results::default();
         let on_line = |stream, line: &str| {
-            progress.push(line);
+            words.push(line);
             results.line(stream, line);
         };
-        let ended = workspace.run(child, on_line, self.cx.stopped()).await?;
+        let ended = workspace.run(child, on_line, self.attempt.cx().stopped()).await;
+        let ended = ended.map_err(no_child)?;
         match ended.how {
             How::Stopped => Err(Trouble::stopped()),
-            How::TimedOut if self.is_over() => Err(Trouble::ttl_exceeded()),
+            How::TimedOut if self.attempt.is_over() => Err(Trouble::ttl_exceeded()),
             _ => Ok(Ran::new(command, &ended, results.finish())),
         }
     }
@@ -204,7 +184,7 @@ impl Attempt<'_> {
     }
 
     async fn store(&self, mut report: Report) -> Result<(Report, BuildReport), Trouble> {
-        report.duration_ms = self.elapsed_ms();
+        report.duration_ms = self.attempt.elapsed_ms();
         let text = serde_json::to_vec_pretty(&report).expect("a report is plain data");
         let stored = self.unless_over(self.yard.store.put_report(text)).await?;
         let report_url =
@@ -230,41 +210,25 @@ impl Attempt<'_> {
         let snippet = serde_json::to_string(&figures).expect("figures are plain data");
         let url = figures.report_url.clone();
         let event = match passed {
-            true => NewEvent::of(&BuildtestDone { report: figures }),
+            true => self.attempt.event(&BuildtestDone { report: figures })?,
             false => {
                 let event = BuildtestFailed { report: Some(figures), error: None, retried: false };
-                NewEvent::of(&event).map(|event| event.reason("tests_failed"))
+                self.attempt.event(&event)?.reason("tests_failed")
             }
         };
-        Ok((Settle::done().result(snippet).result_url(url), self.event(event)?))
+        Ok((Settle::done().result(snippet).result_url(url), event))
     }
 
     fn failed(&self, trouble: &Trouble) -> Result<(Settle, NewEvent), Failure> {
-        let Trouble { reason, what, next } = trouble;
+        let settle = trouble.settle()?;
+        let Trouble { reason, what, .. } = trouble;
         let event = BuildtestFailed {
             report: None,
             error: Some(what.clone()),
-            retried: *next == Next::Retry && !self.asked.is_last_attempt(),
+            retried: trouble.is_retried(self.asked),
         };
         warn!(error = what, buildtest.reason = reason, "could not build");
-        let settle = match next {
-            Next::Retry | Next::Stopped => Settle::retry(format!("{reason}: {what}")),
-            Next::Fail => Settle::fail(*reason, what),
-        };
-        Ok((settle, self.event(NewEvent::of(&event))?.reason(*reason)))
-    }
-
-    /// As of the agent that the assignment names.
-    fn event(&self, event: Result<NewEvent, InvalidPayload>) -> Result<NewEvent, InvalidPayload> {
-        let agent = self.asked.payload.assignment.agent_id.clone();
-        event.map(|event| match agent {
-            Some(agent) => event.agent(agent),
-            None => event,
-        })
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        Ok((settle, self.attempt.event(&event)?.reason(*reason)))
     }
 }
 
@@ -287,10 +251,8 @@ const OFFLINE: [(&str, &str); 4] = [
     ("GOTOOLCHAIN", "local"),
 ];
 
-/// From what an assignment says to a moment of our own clock.
-fn until(created_at: time::OffsetDateTime, ttl: Duration) -> Instant {
-    let age = time::OffsetDateTime::now_utc() - created_at;
-    // The clock of the database may be ahead of ours.
-    let age = Duration::try_from(age).unwrap_or_default();
-    Instant::now() + ttl.saturating_sub(age)
+/// What commands said, on its way.
+fn progress(said: Said) -> Result<NewEvent, InvalidPayload> {
+    let Said { text, left_out } = said;
+    NewEvent::of(&BuildtestProgress { text, left_out })
 }

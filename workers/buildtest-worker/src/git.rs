@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use artifacts::Bounds;
+use attempt::{Trouble, clean, cut};
 use child::{Child, Ended, How, Stream, Workspace};
 use model::quote;
 use tokio::sync::Notify;
 
-use crate::build_test::Attempt;
-use crate::results::cut;
-use crate::trouble::Trouble;
+use crate::build_test::Testing;
+use crate::trouble::no_child;
 
 /// Nothing that a repository or its server says makes git run a program, ask somebody, or read
 /// another place.
@@ -28,15 +28,15 @@ const SETTINGS: [&str; 8] = [
 
 /// Puts exactly the tree of `at` into the workspace.
 pub(crate) async fn fetch(
-    attempt: &Attempt<'_>,
+    testing: &Testing<'_>,
     workspace: &Workspace,
     url: &str,
     at: &str,
 ) -> Result<(), Trouble> {
-    let allows_file = attempt.yard.building.buildtest_git_file;
+    let allows_file = testing.yard.building.buildtest_git_file;
     let scheme = scheme(url, allows_file)?;
     check_ref(at)?;
-    let git = Git { attempt, workspace, folder: workspace.home().join("source.git") };
+    let git = Git { testing, workspace, folder: workspace.home().join("source.git") };
     git.prepare(allows_file)?;
 
     let fetch =
@@ -62,7 +62,7 @@ pub(crate) async fn fetch(
 }
 
 struct Git<'a> {
-    attempt: &'a Attempt<'a>,
+    testing: &'a Testing<'a>,
     workspace: &'a Workspace,
     folder: PathBuf,
 }
@@ -79,7 +79,7 @@ impl Git<'_> {
         // A repository on this machine need not belong to the user that children are.
         let trust = if allows_file { "[safe]\n\tdirectory = *\n" } else { "" };
         fs::write(self.workspace.home().join(".gitconfig"), trust).map_err(unavailable)?;
-        Ok(self.workspace.hand_over()?)
+        self.workspace.hand_over().map_err(no_child)
     }
 
     fn child(&self, arguments: &[&str], allows_file: bool) -> Child {
@@ -108,20 +108,21 @@ impl Git<'_> {
         on_line: impl FnMut(Stream, &str) + Send,
         enough: impl Future<Output = ()> + Send,
     ) -> Result<Ended, Trouble> {
-        let until = Instant::now() + self.attempt.yard.building.buildtest_git_timeout;
-        child.limits.time = until.min(self.attempt.until).saturating_duration_since(Instant::now());
-        child.limits.file_size = self.attempt.yard.building.bounds().bytes;
+        let until = Instant::now() + self.testing.yard.building.buildtest_git_timeout;
+        child.limits.time =
+            until.min(self.testing.attempt.until()).saturating_duration_since(Instant::now());
+        child.limits.file_size = self.testing.yard.building.bounds().bytes;
         let stop = async {
             tokio::select! {
-                () = self.attempt.cx.stopped() => {}
+                () = self.testing.attempt.cx().stopped() => {}
                 () = enough => {}
             }
         };
-        let ended = self.workspace.run(child, on_line, stop).await?;
-        if self.attempt.cx.is_stopped() {
+        let ended = self.workspace.run(child, on_line, stop).await.map_err(no_child)?;
+        if self.testing.attempt.cx().is_stopped() {
             return Err(Trouble::stopped());
         }
-        if self.attempt.is_over() {
+        if self.testing.attempt.is_over() {
             return Err(Trouble::ttl_exceeded());
         }
         match ended.how {
@@ -132,7 +133,7 @@ impl Git<'_> {
 
     /// A few objects can stand for a tree without end, so it is looked at before it is written.
     async fn check_size(&self, allows_file: bool) -> Result<(), Trouble> {
-        let bounds = self.attempt.yard.building.bounds();
+        let bounds = self.testing.yard.building.bounds();
         let child = self.child(&["ls-tree", "-r", "-t", "-l", "FETCH_HEAD"], allows_file);
         let (mut entries, mut bytes) = (0_u64, 0_u64);
         let (enough, too_much) = (Notify::new(), AtomicBool::new(false));
@@ -230,7 +231,7 @@ fn fetch_failed(ended: &Ended, at: &str) -> Trouble {
 
 /// The last words of git.
 fn said(ended: &Ended) -> String {
-    let text = crate::progress::clean(&ended.stderr.text());
+    let text = clean(&ended.stderr.text());
     let last: Vec<&str> =
         text.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();

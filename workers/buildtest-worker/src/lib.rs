@@ -7,7 +7,6 @@
 mod build_test;
 mod git;
 mod plan;
-mod progress;
 mod report;
 mod results;
 mod settings;

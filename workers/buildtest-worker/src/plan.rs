@@ -1,9 +1,8 @@
 use std::fs;
 use std::path::Path;
 
+use attempt::Trouble;
 use messages::BuildPlan;
-
-use crate::trouble::Trouble;
 
 /// The commands that build and test a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +26,7 @@ impl Plan {
         if !asked.commands.is_empty() {
             if asked.commands.iter().any(Vec::is_empty) {
                 let what = "`build.commands`: a command needs a program at least";
-                return Err(Trouble::fail("payload_invalid", what));
+                return Err(Trouble::invalid(what));
             }
             return Ok(Self { commands: asked.commands.clone(), stops_at_failure: true });
         }

@@ -1,8 +1,8 @@
+use attempt::{clean, cut, tail};
 use child::{Ended, How};
 use serde::Serialize;
 
-use crate::progress::clean;
-use crate::results::{Case, Outcome, Tally, cut};
+use crate::results::{Case, Outcome, Tally};
 
 /// Everything there is to know about a build, as it is kept in the store.
 #[derive(Debug, Serialize)]
@@ -75,11 +75,7 @@ impl Ran {
         if let Some(error) = error {
             return cut(&said[error..], WHY);
         }
-        let mut start = said.len().saturating_sub(WHY);
-        while !said.is_char_boundary(start) {
-            start += 1;
-        }
-        &said[start..]
+        tail(said, WHY)
     }
 }
 

@@ -2,32 +2,33 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use artifacts::Digest;
+use attempt::Trouble;
 use child::Workspace;
 use messages::Source;
 use model::quote;
 
-use crate::build_test::Attempt;
+use crate::build_test::Testing;
 use crate::git;
-use crate::trouble::Trouble;
+use crate::trouble::{no_artifact, no_child};
 
 /// Puts the code into the workspace, and gives it to the user who builds it.
-pub(crate) async fn bring(attempt: &Attempt<'_>, workspace: &Workspace) -> Result<(), Trouble> {
-    match &attempt.asked.payload.source {
+pub(crate) async fn bring(testing: &Testing<'_>, workspace: &Workspace) -> Result<(), Trouble> {
+    match &testing.asked.payload.source {
         Source::Artifact(digest) => {
-            let digest: Digest = digest.parse().map_err(|error: artifacts::InvalidDigest| {
-                Trouble::from(artifacts::ArtifactError::from(error))
-            })?;
-            let bounds = attempt.yard.building.bounds();
-            let unpacking = attempt.yard.store.unpack(&digest, workspace.work(), &bounds);
-            attempt.unless_over(unpacking).await??;
+            let digest: Digest = digest
+                .parse()
+                .map_err(|error: artifacts::InvalidDigest| no_artifact(error.into()))?;
+            let bounds = testing.yard.building.bounds();
+            let unpacking = testing.yard.store.unpack(&digest, workspace.work(), &bounds);
+            testing.unless_over(unpacking).await?.map_err(no_artifact)?;
         }
-        Source::Git { url, at } => git::fetch(attempt, workspace, url, at).await?,
+        Source::Git { url, at } => git::fetch(testing, workspace, url, at).await?,
     }
     let work = workspace.work().to_owned();
     // A tree may have many files.
     let checked = tokio::task::spawn_blocking(move || refuse_links_out(&work)).await;
     checked.map_err(|error| Trouble::retry_after("source_unreadable", &error))??;
-    Ok(workspace.hand_over()?)
+    workspace.hand_over().map_err(no_child)
 }
 
 /// A link that leads out of the tree would make a build read, or write, what is not its own.

@@ -2,22 +2,20 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use artifacts::Place;
+use attempt::{Attempt, Trouble, clean, tail};
 use child::{Child, Ended, How, Stream, Workspace};
 use messages::{Generate, Usage};
 use model::Secret;
 use tokio_util::sync::CancellationToken;
-use worker::Cx;
 
-use crate::clean::{clean, tail};
 use crate::env_reference::variable;
 use crate::executors_file::{CommandSpec, PromptTo, VariableName, is_model};
 use crate::figures::Meter;
 use crate::placeholders::{Filling, Placeholders};
 use crate::progress::Progress;
-use crate::trouble::Trouble;
 use crate::workshop::Workshop;
 
 /// The kernel takes no longer argument, and says so in words that nobody understands.
@@ -30,7 +28,7 @@ pub(crate) struct Run<'a> {
     pub(crate) spec: &'a CommandSpec,
     pub(crate) asked: &'a Generate,
     pub(crate) places: &'a [(Place, &'a str)],
-    pub(crate) until: Instant,
+    pub(crate) attempt: &'a Attempt<'a>,
     pub(crate) progress: &'a Progress,
 }
 
@@ -40,7 +38,6 @@ impl Run<'_> {
         &self,
         workspace: &Workspace,
         workshop: &Workshop,
-        cx: &Cx,
     ) -> (Result<(), Trouble>, Usage) {
         let child = match self.prepare(workspace) {
             Ok(child) => child,
@@ -67,18 +64,14 @@ impl Run<'_> {
         };
         let unwanted = async {
             tokio::select! {
-                () = cx.stopped() => {}
+                () = self.attempt.cx().stopped() => {}
                 () = too_much.cancelled() => {}
             }
         };
-        let silent = CancellationToken::new();
-        let running = async {
-            let ended = workspace.run(child, on_line, unwanted).await;
-            silent.cancel();
-            ended
-        };
-        let (ended, ()) =
-            tokio::join!(running, self.progress.tell(cx, workshop.progress_every, &silent));
+        let running = workspace.run(child, on_line, unwanted);
+        let event = |said| self.progress.event(said);
+        let every = workshop.progress_every;
+        let ended = self.progress.words.tell_while(self.attempt, every, event, running).await;
         let (said, usage) = {
             let mut meter = meter();
             (meter.finish(), meter.usage())
@@ -90,25 +83,27 @@ impl Run<'_> {
             return (Err(over(&self.asked.assignment.budget, &usage)), usage);
         }
         let result = match ended {
-            Ok(ended) => self.judge(&ended, cx),
+            Ok(ended) => self.judge(&ended),
             // Another replica may have what is missing here.
             Err(error) => Err(Trouble::retry_after("executor_unavailable", &error)),
         };
         (result, usage)
     }
 
-    fn judge(&self, ended: &Ended, cx: &Cx) -> Result<(), Trouble> {
+    fn judge(&self, ended: &Ended) -> Result<(), Trouble> {
         let failed =
             |how: String| Err(Trouble::retry("command_failed", format!("{how}{}", said(ended))));
         match ended.how {
             How::Exited(0) => Ok(()),
             How::Stopped => Err(Trouble::stopped()),
             // Also told to stop, and it said so itself before we could.
-            How::Exited(_) | How::Signalled(_) if cx.is_stopped() => Err(Trouble::stopped()),
+            How::Exited(_) | How::Signalled(_) if self.attempt.cx().is_stopped() => {
+                Err(Trouble::stopped())
+            }
             How::Exited(code) => failed(format!("the command ended with {code}")),
             How::Signalled(signal) => failed(format!("the command was ended by signal {signal}")),
             How::OutOfMemory => failed("the command took more memory than CHILD_MEMORY".to_owned()),
-            How::TimedOut if Instant::now() >= self.until => Err(Trouble::ttl_exceeded()),
+            How::TimedOut if self.attempt.is_over() => Err(Trouble::ttl_exceeded()),
             How::TimedOut => Err(Trouble::retry(
                 "command_timeout",
                 format!("the command took longer than {:?}{}", self.spec.timeout, said(ended)),
@@ -119,7 +114,7 @@ impl Run<'_> {
     fn prepare(&self, workspace: &Workspace) -> Result<Child, Trouble> {
         let prompt = self.asked.prompt.as_deref();
         let prompt = prompt.ok_or_else(|| Trouble::invalid("a command needs a `prompt`"))?;
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.attempt.until().saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Trouble::ttl_exceeded());
         }
@@ -236,18 +231,10 @@ fn over(budget: &messages::Budget, usage: &Usage) -> Trouble {
 fn said(ended: &Ended) -> String {
     let (stderr, stdout) = (clean(&ended.stderr.text()), clean(&ended.stdout.text()));
     let text = if stderr.trim().is_empty() { stdout } else { stderr };
-    match tail(&text, MOST_SAID) {
+    match tail(text.trim_end(), MOST_SAID) {
         "" => String::new(),
         text => format!(": {text}"),
     }
-}
-
-/// From what an assignment says to a moment of our own clock.
-pub(crate) fn until(created_at: time::OffsetDateTime, ttl: Duration) -> Instant {
-    let age = time::OffsetDateTime::now_utc() - created_at;
-    // The clock of the database may be ahead of ours.
-    let age = Duration::try_from(age).unwrap_or_default();
-    Instant::now() + ttl.saturating_sub(age)
 }
 
 #[cfg(test)]
@@ -275,14 +262,5 @@ mod tests {
     #[test]
     fn a_secret_is_known_as_json_writes_it() {
         assert_eq!(as_in_json(&Secret::new("a\"b\\c".to_owned())).expose(), r#"a\"b\\c"#);
-    }
-
-    #[test]
-    fn the_time_that_is_left_counts_from_the_publishing() {
-        let now = time::OffsetDateTime::now_utc();
-        let hour = Duration::from_secs(3600);
-        assert!(until(now - hour, hour / 2) <= Instant::now());
-        assert!(until(now - hour, hour * 2) > Instant::now() + hour / 2);
-        assert!(until(now + hour, hour) <= Instant::now() + hour);
     }
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use attempt::Trouble;
 use model::{Word, nearest, quote};
 use serde::{Deserialize, Deserializer, de};
 use tracing::warn;
@@ -10,7 +11,6 @@ use crate::env_reference::{EnvReference, INVALID_NAME, is_name};
 use crate::figures::Output;
 use crate::mistake::InvalidExecutors;
 use crate::placeholders::Placeholders;
-use crate::trouble::Trouble;
 
 /// The commands that may make code, as `executors.example.yaml` explains.
 #[derive(Debug, Default, Deserialize)]

@@ -2,10 +2,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Instant;
 
 use artifacts::{About, Artifact, ArtifactError, Place};
-use bus::{InvalidPayload, NewEvent};
+use attempt::{Attempt, Trouble};
+use bus::NewEvent;
 use child::Workspace;
 use messages::{BuildTest, CodegenDone, CodegenFailed, CodegenStarted, Generate, Source, Usage};
 use model::quote;
@@ -13,11 +13,10 @@ use telemetry::Chain;
 use tracing::{info, warn};
 use worker::{Cx, Failure, Received, Settle};
 
-use crate::command::{Run, leave_out, until};
+use crate::command::{Run, leave_out};
 use crate::executors_file::TEMPLATE;
 use crate::progress::Progress;
 use crate::template_set::File;
-use crate::trouble::{Next, Trouble};
 use crate::workshop::Workshop;
 
 /// One attempt at a message, from what is asked for to the settle with all that follows.
@@ -26,28 +25,26 @@ pub(crate) async fn handle(
     cx: Cx,
     workshop: Workshop,
 ) -> Result<Settle, Failure> {
-    let attempt = Attempt { asked: &asked, cx: &cx, workshop: &workshop, began: Instant::now() };
-    let progress = Progress::new(&asked.payload.executor, asked.id);
+    let attempt = Attempt::begin(&asked, &asked.payload.assignment, &cx);
+    let making = Making { asked: &asked, workshop: &workshop, attempt };
+    let progress = Progress::new(&asked.payload.executor);
     // Side by side: what is made does not wait until it is told that it is begun.
-    let ((), (made, usage)) = tokio::join!(attempt.tell_start(), Box::pin(attempt.make(&progress)));
+    let ((), (made, usage)) = tokio::join!(making.tell_start(), Box::pin(making.make(&progress)));
     let (settle, end) = match made {
-        Ok(artifact) => attempt.done(&artifact, usage)?,
-        Err(Trouble { next: Next::Stopped, what, .. }) => return Err(Failure::retry(what)),
-        Err(trouble) => attempt.failed(&trouble, usage)?,
+        Ok(artifact) => making.done(&artifact, usage)?,
+        Err(trouble) => making.failed(&trouble, usage)?,
     };
-    // What was said last belongs before the end.
-    let settle = progress.take()?.into_iter().fold(settle, Settle::note);
+    let settle = progress.words.note_last(settle, |said| progress.event(said))?;
     Ok(settle.note(end))
 }
 
-struct Attempt<'a> {
+struct Making<'a> {
     asked: &'a Received<Generate>,
-    cx: &'a Cx,
     workshop: &'a Workshop,
-    began: Instant,
+    attempt: Attempt<'a>,
 }
 
-impl Attempt<'_> {
+impl Making<'_> {
     async fn tell_start(&self) {
         let asked = &self.asked.payload;
         let started = CodegenStarted {
@@ -56,21 +53,12 @@ impl Attempt<'_> {
             model: asked.assignment.model.clone(),
             attempt: self.asked.attempt,
         };
-        let event = self.event(NewEvent::of(&started));
-        let told = match event {
-            Ok(event) => self.cx.bus().emit(&[event.message(self.asked.id)]).await,
-            Err(error) => return warn!(error = %Chain(&error), "could not write down the start"),
-        };
-        if let Err(error) = told {
-            // The work itself may still come to an end that can be told.
-            warn!(error = %Chain(&error), "could not tell of the start");
-        }
+        self.attempt.tell("the start", self.attempt.event(&started)).await;
     }
 
     async fn make(&self, progress: &Progress) -> (Result<Artifact, Trouble>, Usage) {
         let asked = &self.asked.payload;
-        let until = until(self.asked.created_at, asked.assignment.ttl());
-        if Instant::now() >= until {
+        if self.attempt.is_over() {
             return (Err(Trouble::ttl_exceeded()), Usage::default());
         }
         let workspace = match self.workshop.sandbox.workspace() {
@@ -83,10 +71,10 @@ impl Attempt<'_> {
         let (filled, usage) = if asked.executor == TEMPLATE {
             (self.fill_in(&workspace), Usage::default())
         } else {
-            self.run_command(&workspace, until, progress).await
+            self.run_command(&workspace, progress).await
         };
         let made = match filled {
-            Ok(()) if Instant::now() >= until => Err(Trouble::ttl_exceeded()),
+            Ok(()) if self.attempt.is_over() => Err(Trouble::ttl_exceeded()),
             Ok(()) => self.store(workspace.work()).await,
             Err(trouble) => Err(trouble),
         };
@@ -110,7 +98,6 @@ impl Attempt<'_> {
     async fn run_command(
         &self,
         workspace: &Workspace,
-        until: Instant,
         progress: &Progress,
     ) -> (Result<(), Trouble>, Usage) {
         let asked = &self.asked.payload;
@@ -125,8 +112,8 @@ impl Attempt<'_> {
             Ok(prepared) => prepared,
             Err(trouble) => return (Err(trouble), Usage::default()),
         };
-        let run = Run { spec, asked, places: &places, until, progress };
-        let (ran, usage) = run.run(workspace, self.workshop, self.cx).await;
+        let run = Run { spec, asked, places: &places, attempt: &self.attempt, progress };
+        let (ran, usage) = run.run(workspace, self.workshop).await;
         let cleaned = ran.and_then(|()| {
             let left_out = leave_out(workspace.work(), &spec.leave_out);
             left_out.map_err(|error| Trouble::retry_after("workspace_unavailable", &error))
@@ -166,7 +153,7 @@ impl Attempt<'_> {
             files: artifact.files,
             bytes: artifact.bytes,
             usage,
-            duration_ms: self.elapsed_ms(),
+            duration_ms: self.attempt.elapsed_ms(),
         };
         let next = BuildTest {
             source: Source::Artifact(artifact.digest.to_string()),
@@ -179,38 +166,22 @@ impl Attempt<'_> {
             .result(format!("{} files by {by}, {}", artifact.files, artifact.digest))
             .result_url(&artifact.url)
             .publish(&next)?;
-        Ok((settle, self.event(NewEvent::of(&event))?))
+        Ok((settle, self.attempt.event(&event)?))
     }
 
     fn failed(&self, trouble: &Trouble, usage: Usage) -> Result<(Settle, NewEvent), Failure> {
-        let Trouble { reason, what, next } = trouble;
+        let settle = trouble.settle()?;
+        let Trouble { reason, what, .. } = trouble;
         let event = CodegenFailed {
             executor: self.asked.payload.executor.clone(),
             attempt: self.asked.attempt,
             error: what.clone(),
             usage,
-            duration_ms: self.elapsed_ms(),
-            retried: *next == Next::Retry && !self.asked.is_last_attempt(),
+            duration_ms: self.attempt.elapsed_ms(),
+            retried: trouble.is_retried(self.asked),
         };
         warn!(error = what, codegen.reason = reason, "could not make code");
-        let settle = match next {
-            Next::Retry | Next::Stopped => Settle::retry(format!("{reason}: {what}")),
-            Next::Fail => Settle::fail(*reason, what),
-        };
-        Ok((settle, self.event(NewEvent::of(&event))?.reason(*reason)))
-    }
-
-    /// As of the agent that the assignment names.
-    fn event(&self, event: Result<NewEvent, InvalidPayload>) -> Result<NewEvent, InvalidPayload> {
-        let agent = self.asked.payload.assignment.agent_id.clone();
-        event.map(|event| match agent {
-            Some(agent) => event.agent(agent),
-            None => event,
-        })
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        Ok((settle, self.attempt.event(&event)?.reason(*reason)))
     }
 }
 

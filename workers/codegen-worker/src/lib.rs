@@ -6,7 +6,6 @@
 //! message; no process outlives its message; no secret is in an event, an error or a log.
 
 mod built_in;
-mod clean;
 mod command;
 mod env_reference;
 mod executors_file;
@@ -20,7 +19,6 @@ mod progress;
 mod settings;
 mod template_set;
 mod templates;
-mod trouble;
 mod workshop;
 
 use bus::Bus;

@@ -1,8 +1,6 @@
+use attempt::{Trouble, clean};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
-
-use crate::clean::clean;
-use crate::trouble::Trouble;
 
 /// What the parameters of a template set must be like.
 pub(crate) struct Params {

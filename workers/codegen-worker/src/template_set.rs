@@ -3,6 +3,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use artifacts::{Bounds, Place};
+use attempt::Trouble;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
@@ -11,7 +12,6 @@ use serde_json::{Map, Value};
 use telemetry::Chain;
 
 use crate::params::Params;
-use crate::trouble::Trouble;
 
 /// Templates that make one small program together, and the schema of what is filled in.
 pub(crate) struct TemplateSet {

@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use attempt::Trouble;
 use model::{nearest, quote};
 use serde_json::{Map, Value};
 
 use crate::template_set::{File, InvalidTemplates, Source, TemplateSet};
-use crate::trouble::Trouble;
 
 /// The template sets there are, by name.
 #[derive(Default)]

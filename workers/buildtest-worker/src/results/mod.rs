@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use child::Stream;
 
-pub(crate) use tally::{Case, Outcome, Tally, cut};
+pub(crate) use tally::{Case, Outcome, Tally};
 
 /// Reads the output of one command.
 #[derive(Default)]

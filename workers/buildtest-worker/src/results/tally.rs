@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use attempt::cut;
 use serde::Serialize;
 
 /// What became of the tests of a command.
@@ -124,13 +125,4 @@ impl Excerpts {
             excerpt.push_str(cut(line, room));
         }
     }
-}
-
-/// At most so many bytes, in whole characters.
-pub(crate) fn cut(text: &str, most: usize) -> &str {
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }

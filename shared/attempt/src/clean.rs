@@ -1,6 +1,6 @@
 /// What a program wrote, fit for a log, an event and a terminal: no colours, and nothing that moves
 /// a cursor or that Postgres cannot keep.
-pub(crate) fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
@@ -18,16 +18,6 @@ pub(crate) fn clean(text: &str) -> String {
     out
 }
 
-/// The last of it: an error is usually said at the end.
-pub(crate) fn tail(text: &str, most: usize) -> &str {
-    let text = text.trim_end();
-    let mut start = text.len().saturating_sub(most);
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    &text[start..]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,12 +26,5 @@ mod tests {
     fn colours_and_control_characters_are_taken_out() {
         assert_eq!(clean("\u{1b}[1;31mred\u{1b}[0m\tand\0 \u{7}plain\r\n"), "red\tand plain\n");
         assert_eq!(clean("cut \u{1b}["), "cut ");
-    }
-
-    #[test]
-    fn the_tail_is_whole_characters() {
-        assert_eq!(tail("aö", 1), "");
-        assert_eq!(tail("aö", 2), "ö");
-        assert_eq!(tail("abc\n", 10), "abc");
     }
 }
