@@ -8,10 +8,12 @@
 mod program;
 mod rest;
 mod shared;
+mod statements;
 mod test_db;
 
 pub use localstack::{Cluster, ClusterOptions, PostgresError};
 pub use program::Program;
 pub use rest::Rest;
 pub use shared::{Stopped, stop};
+pub use statements::all_are_listed;
 pub use test_db::{Caller, TestDb, database};

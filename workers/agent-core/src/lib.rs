@@ -25,6 +25,7 @@ mod probes;
 mod publishing;
 mod rates;
 mod settings;
+mod statement;
 mod tokens;
 mod views;
 
@@ -39,6 +40,8 @@ use worker::Handlers;
 
 pub use openapi::openapi_json;
 pub use settings::{AuthSettings, HttpSettings, InvalidSettings, Settings};
+#[doc(hidden)]
+pub use statement::statements;
 
 use catalog::Catalog;
 use http::App;

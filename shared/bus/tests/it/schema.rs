@@ -1,30 +1,14 @@
-use std::collections::BTreeSet;
-use std::fs;
-
 use crate::fixture::Fixture;
 
 #[tokio::test]
 async fn every_statement_of_the_crate_prepares() {
-    let on = Fixture::new().await;
-    for statement in bus::statements() {
-        let prepared = on.sql.prepare_typed(statement.sql, statement.types).await;
-        let prepared = prepared.unwrap_or_else(|error| panic!("{}: {error:?}", statement.name));
-        assert_eq!(prepared.params(), statement.types, "{}", statement.name);
-    }
+    testkit::database().await.prepares(&bus::statements()).await;
 }
 
 #[test]
 fn no_statement_is_forgotten_in_the_list_of_all() {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
-    let mut written = 0;
-    for file in fs::read_dir(source).unwrap() {
-        let text = fs::read_to_string(file.unwrap().path()).unwrap();
-        written += text.matches(": Statement =").count();
-    }
-    let listed: Vec<&str> = bus::statements().iter().map(|statement| statement.name).collect();
-    let different: BTreeSet<&str> = listed.iter().copied().collect();
-    assert_eq!((listed.len(), different.len()), (written, written), "{listed:?}");
-    assert!(listed.iter().all(|name| name.starts_with("bus.")), "{listed:?}");
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    testkit::all_are_listed(&bus::statements(), "bus.", sources);
 }
 
 #[tokio::test]

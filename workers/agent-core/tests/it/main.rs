@@ -10,4 +10,5 @@ mod limits;
 mod nonsense;
 mod public_keys;
 mod resuming;
+mod schema;
 mod tokens;
