@@ -435,6 +435,7 @@ create table cogo.parked (
     worker text not null,
     channel text not null,
     until timestamptz not null,
+    rung_at timestamptz,
     primary key (worker, service, role, shard, tenant)
 );
 create index parked_stage on cogo.parked (service, role);
@@ -444,7 +445,8 @@ comment on column cogo.parked.role is 'Second word of the route.';
 comment on column cogo.parked.shard is 'Shard; -1: any.';
 comment on column cogo.parked.tenant is 'Tenant; empty: any.';
 comment on column cogo.parked.worker is 'Who sleeps.';
-comment on column cogo.parked.channel is 'Where it listens.';
+comment on column cogo.parked.channel is 'Where it listens: a channel of NOTIFY, or `realtime:` and a topic.';
+comment on column cogo.parked.rung_at is 'When it was last rung over Realtime, since it lay down.';
 comment on column cogo.parked.until is 'It looks again by itself then; older rows are of the dead.';
 
 create table cogo.meters (

@@ -33,31 +33,85 @@ language sql immutable as $$
 $$;
 comment on function cogo.stage_lock(text, text) is 'The advisory lock between publishing to a stage and falling asleep on it.';
 
+-- Realtime swallows what goes wrong with a broadcast, and so may we: a lost ring costs time and never a message.
+create function cogo.broadcast(p_topic text, p_event text, p_payload jsonb) returns void
+language plpgsql set search_path = '' as $$
+begin
+    if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null then
+        execute 'select realtime.send($1, $2, $3, true)' using p_payload, p_event, p_topic;
+    end if;
+end
+$$;
+comment on function cogo.broadcast(text, text, jsonb) is 'Sends to a private topic of Realtime, where there is one.';
+
 -- Wakes one sleeper on a route (or all). A row that is rung stays until its worker removes it: deleting it here would
 -- silence other producers, and if this transaction then rolled back, their messages would wait for the slow poll.
 create function cogo.ring(p_service text, p_role text, p_shard int, p_tenant text, p_except text default null, p_all boolean default false)
 returns void
 language plpgsql set search_path = '' as $$
 declare
-    v_channel text;
+    v_route text := p_service || '/' || p_role || '/' || coalesce(p_shard::text, '*');
+    v_sleeper record;
 begin
-    for v_channel in
-        select parked.channel from cogo.parked
+    for v_sleeper in
+        select parked.channel, min(parked.worker) as worker from cogo.parked
         where parked.service = p_service and parked.role = p_role
             and (p_shard is null or parked.shard in (-1, p_shard))
             and (p_tenant is null or parked.tenant in ('', p_tenant))
             -- Not now(): a transaction may have been open for long, and the dead must not be rung.
             and parked.until > clock_timestamp()
             and parked.worker is distinct from p_except
+            -- Realtime counts every message, and drops what is too many: whoever was just rung there need not be again.
+            and (p_all or parked.rung_at is null or parked.rung_at < clock_timestamp() - interval '1 s')
+        -- A topic is shared: all who listen there are woken by one message.
+        group by parked.channel, case when not p_all then parked.worker end
         -- By chance, so that one dead or stopped worker does not swallow every ring.
         order by random()
         limit case when p_all then null else 1 end
     loop
-        perform pg_notify(v_channel, p_service || '/' || p_role || '/' || coalesce(p_shard::text, '*'));
+        if not starts_with(v_sleeper.channel, 'realtime:') then
+            perform pg_notify(v_sleeper.channel, v_route);
+            continue;
+        end if;
+        if not p_all then
+            -- Whoever holds the row is ringing the same sleeper at this moment.
+            update cogo.parked set rung_at = clock_timestamp() where parked.ctid = any (array(
+                select rung.ctid from cogo.parked as rung
+                where rung.worker = v_sleeper.worker and rung.service = p_service and rung.role = p_role
+                for update skip locked));
+            continue when not found;
+        end if;
+        perform cogo.broadcast(substr(v_sleeper.channel, 10), 'ring',
+            jsonb_build_object('route', v_route, 'worker', case when not p_all then v_sleeper.worker end));
     end loop;
 end
 $$;
-comment on function cogo.ring(text, text, int, text, text, boolean) is 'Notifies one parked worker of a route, or all of them.';
+comment on function cogo.ring(text, text, int, text, text, boolean) is 'Wakes one parked worker of a route, or all of them, where each listens.';
+
+-- For a transaction whose snapshot is older than the lock: it cannot see who has fallen asleep since.
+create function cogo.ring_everybody(p_service text, p_role text, p_shard int, p_tenant text) returns void
+language plpgsql set search_path = '' as $$
+declare
+    v_route text := p_service || '/' || p_role || '/' || coalesce(p_shard::text, '*');
+begin
+    perform pg_notify('cogo_all', v_route);
+    perform cogo.broadcast('route:' || p_service || '/' || p_role, 'ring', jsonb_build_object('route', v_route));
+    if p_tenant is not null then
+        perform cogo.broadcast('route:' || p_service || '/' || p_role || '/' || p_tenant, 'ring', jsonb_build_object('route', v_route));
+    end if;
+end
+$$;
+comment on function cogo.ring_everybody(text, text, int, text) is 'Wakes whoever listens for a route, asleep or not.';
+
+-- The worker asks what was cancelled, and whether it is to drain, with its next renewal; a call makes it ask now.
+create function cogo.call_worker(p_worker text) returns void
+language plpgsql set search_path = '' as $$
+begin
+    perform pg_notify('cogo_cancel', p_worker);
+    perform cogo.broadcast('worker:' || p_worker, 'call', '{}');
+end
+$$;
+comment on function cogo.call_worker(text) is 'Has a worker ask at once what was cancelled and whether it is to drain.';
 
 create function cogo.stream_of(p_service text, p_role text, p_shard int, p_tenant text, p_key text) returns bigint
 language sql immutable as $$
@@ -72,7 +126,7 @@ language plpgsql set search_path = '' as $$
 begin
     perform pg_advisory_xact_lock_shared(cogo.stage_lock(p_service, p_role));
     if current_setting('transaction_isolation') <> 'read committed' then
-        perform pg_notify('cogo_all', p_service || '/' || p_role || '/' || p_shard);
+        perform cogo.ring_everybody(p_service, p_role, p_shard, p_tenant);
     elsif exists (select from cogo.parked where parked.service = p_service and parked.role = p_role) then
         perform cogo.ring(p_service, p_role, p_shard, p_tenant);
     end if;

@@ -287,7 +287,7 @@ comment on function public.bus_claim(text, text[], int, int[], bigint[]) is
     'Leases up to p_limit messages of the routes to a worker, fairly by tenant. p_lanes and p_after are where the worker last left off in a '
     'lane: what lies before is not looked at, which keeps a claim quick when dead rows cannot be vacuumed. Look without them now and then.';
 
--- Lies down to sleep. Null: somebody is publishing to one of the stages at this moment; look again, then try again.
+-- Lies down to sleep, to be rung on a channel of NOTIFY or, with `realtime`, on the private topic of each route. Null: somebody is publishing to one of the stages at this moment; look again, then try again.
 -- Otherwise look once more and then sleep for at most the milliseconds answered.
 create function public.bus_park(p_worker text, p_channel text, p_routes text[], p_ms int) returns int
 language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
@@ -309,10 +309,11 @@ begin
     end loop;
 
     insert into cogo.parked (service, role, shard, tenant, worker, channel, until)
-    select distinct route.service, route.role, coalesce(route.shard, -1), coalesce(route.tenant, ''), p_worker, p_channel,
+    select distinct route.service, route.role, coalesce(route.shard, -1), coalesce(route.tenant, ''), p_worker,
+        case p_channel when 'realtime' then 'realtime:route:' || concat_ws('/', route.service, route.role, route.tenant) else p_channel end,
         clock_timestamp() + (p_ms + 5000) * interval '1 ms'
     from unnest(p_routes) as wanted(route) cross join lateral cogo.parse_route(wanted.route) as route
-    on conflict (worker, service, role, shard, tenant) do update set until = excluded.until, channel = excluded.channel;
+    on conflict (worker, service, role, shard, tenant) do update set until = excluded.until, channel = excluded.channel, rung_at = null;
 
     -- Sooner than asked: for the next delayed message, or where a limit, and not the lack of work, gave us nothing.
     select least(
@@ -337,6 +338,36 @@ end
 $$;
 comment on function public.bus_park(text, text, text[], int) is
     'Notes that a worker sleeps, so that a producer rings it; answers how long it may. Null: not now, look again first.';
+
+-- For whoever pays for every call, as over REST: one call a ring. A worker that found less than it asked for lies down in
+-- the same transaction, with room for more; the lock that it takes for that makes the second look final.
+create function public.bus_claim_or_park(
+    p_worker text, p_routes text[], p_limit int, p_channel text, p_ms int, p_lanes int[] default null, p_after bigint[] default null)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    v_leases jsonb;
+    v_more jsonb;
+    v_wait int;
+begin
+    select coalesce(jsonb_agg(to_jsonb(claimed)), '[]') into v_leases
+    from public.bus_claim(p_worker, p_routes, p_limit, p_lanes, p_after) as claimed;
+    if jsonb_array_length(v_leases) < p_limit then
+        v_wait := public.bus_park(p_worker, p_channel, p_routes, p_ms);
+        select coalesce(jsonb_agg(to_jsonb(claimed)), '[]') into v_more
+        from public.bus_claim(p_worker, p_routes, p_limit - jsonb_array_length(v_leases)) as claimed;
+        v_leases := v_leases || v_more;
+    end if;
+    if jsonb_array_length(v_leases) >= p_limit then
+        perform public.bus_unpark(p_worker);
+        v_wait := null;
+    end if;
+    return jsonb_build_object('leases', v_leases, 'wait_ms', v_wait);
+end
+$$;
+comment on function public.bus_claim_or_park(text, text[], int, text, int, int[], bigint[]) is
+    'Leases up to p_limit messages and, if there are fewer, notes that the worker sleeps with hands free. wait_ms says how long it may; '
+    'null: it does not sleep, because it got all it asked for, or because somebody is publishing at this moment.';
 
 create function public.bus_unpark(p_worker text) returns void
 language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$

@@ -318,8 +318,7 @@ begin
         end if;
         update cogo.leases set cancel_requested = true where leases.id = p_id returning leases.worker into v_worker;
         if found then
-            -- Its worker asks for cancellations when it renews; a ring makes it ask now.
-            perform pg_notify('cogo_cancel', v_worker);
+            perform cogo.call_worker(v_worker);
             return 'claimed';
         end if;
         delete from cogo.ready where ready.lane_id = v_lane_id and ready.id = p_id returning ready.stream into v_stream;

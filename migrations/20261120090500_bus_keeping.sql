@@ -221,7 +221,7 @@ begin
         -- To whoever is falling asleep at this moment, it is as good as a new message (see cogo.ring_for_new).
         perform pg_advisory_xact_lock_shared(cogo.stage_lock(new.service, new.role));
         if current_setting('transaction_isolation') <> 'read committed' then
-            perform pg_notify('cogo_all', new.service || '/' || new.role || '/*');
+            perform cogo.ring_everybody(new.service, new.role, null, null);
         else
             perform cogo.ring(new.service, new.role, null, null, null, true);
         end if;
@@ -249,7 +249,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
     update public.workers set drain_requested = true where workers.id = p_worker and workers.state <> 'gone';
     if found then
-        perform pg_notify('cogo_cancel', p_worker);
+        perform cogo.call_worker(p_worker);
     end if;
     return found;
 end

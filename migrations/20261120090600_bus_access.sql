@@ -84,7 +84,7 @@ begin
         from pg_catalog.pg_proc as function join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
         where (namespace.nspname = 'cogo' and function.proname not in ('caller_tenant', 'is_open', 'new_trace_id'))
             or (namespace.nspname = 'public' and function.proname in (
-                'bus_publish', 'bus_claim', 'bus_park', 'bus_unpark', 'bus_ring', 'bus_renew', 'bus_beat', 'bus_emit', 'bus_settle',
+                'bus_publish', 'bus_claim', 'bus_claim_or_park', 'bus_park', 'bus_unpark', 'bus_ring', 'bus_renew', 'bus_beat', 'bus_emit', 'bus_settle',
                 'bus_done', 'bus_cancel', 'bus_cancel_trace', 'bus_replay', 'bus_sweep', 'bus_retain', 'bus_pause', 'bus_drain'))
     loop
         execute format('revoke all on function %s from public, anon, authenticated', v_function);

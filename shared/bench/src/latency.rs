@@ -76,8 +76,8 @@ pub(crate) async fn notify(db: &DbSettings, count: usize) -> miette::Result<Late
     for round in 0..count + 10 {
         let started = Instant::now();
         let text = round.to_string();
-        let parameters: &[&(dyn db::ToSql + Sync)] = &[&text];
-        let (sent, heard) = tokio::join!(pool.execute(&RING, parameters), ears.notified());
+        let parameters: &[&dyn db::Parameter] = &[&text];
+        let (sent, heard) = tokio::join!(pool.query(&RING, parameters), ears.notified());
         sent?;
         heard?;
         if round >= 10 {

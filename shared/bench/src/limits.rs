@@ -76,7 +76,7 @@ impl Limits {
         let pool = Db::connect(&self.db)?;
         pool.client().await?.batch("bench.limits", "truncate limits").await?;
         let thousands = i32::try_from(count).into_diagnostic()?;
-        pool.execute(&INSERT_MANY, &[&thousands]).await?;
+        pool.query(&INSERT_MANY, &[&thousands]).await?;
         pool.client().await?.batch("bench.limits", "vacuum analyze limits").await?;
         let started = Instant::now();
         let mut workers = JoinSet::new();

@@ -38,7 +38,7 @@ pub enum WorkerState {
 }
 
 pub(crate) static BEAT: Statement =
-    statement("bus.beat", "select public.bus_beat($1)", &[Type::JSONB]);
+    statement("bus.beat", "select public.bus_beat(p_worker => $1)", &[Type::JSONB]);
 
 impl Bus {
     /// Says that we are alive; true when an operator asked us to drain.

@@ -2,7 +2,7 @@ use db::{Statement, Type};
 use model::{MessageId, Stage, TraceId};
 
 use crate::statement::statement;
-use crate::{Bus, BusError};
+use crate::{Bus, BusError, Status};
 
 /// What a cancellation found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,24 +15,25 @@ pub enum Cancelled {
     Ended(&'static str),
 }
 
-pub(crate) static CANCEL: Statement =
-    statement("bus.cancel", "select public.bus_cancel($1, $2)", &[Type::INT8, Type::TEXT]);
+pub(crate) static CANCEL: Statement = statement(
+    "bus.cancel",
+    "select public.bus_cancel(p_id => $1, p_reason => $2)",
+    &[Type::INT8, Type::TEXT],
+);
 pub(crate) static CANCEL_TRACE: Statement = statement(
     "bus.cancel_trace",
-    "select cancelled, asked from public.bus_cancel_trace($1, $2)",
+    "select cancelled, asked from public.bus_cancel_trace(p_trace_id => $1, p_reason => $2)",
     &[Type::TEXT, Type::TEXT],
 );
-pub(crate) static ENDED: Statement =
-    statement("bus.ended", "select status from cogo.receipts where id = $1", &[Type::INT8]);
 pub(crate) static REPLAY: Statement =
-    statement("bus.replay", "select public.bus_replay($1)", &[Type::INT8]);
+    statement("bus.replay", "select public.bus_replay(p_id => $1)", &[Type::INT8]);
 pub(crate) static PAUSE: Statement = statement(
     "bus.pause",
-    "select public.bus_pause($1, $2, $3)",
+    "select public.bus_pause(p_service => $1, p_role => $2, p_paused => $3)",
     &[Type::TEXT, Type::TEXT, Type::BOOL],
 );
 pub(crate) static DRAIN: Statement =
-    statement("bus.drain", "select public.bus_drain($1)", &[Type::TEXT]);
+    statement("bus.drain", "select public.bus_drain(p_worker => $1)", &[Type::TEXT]);
 
 /// What the cancellation of a trace found, beside what had ended already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +57,13 @@ impl Bus {
     }
 
     pub async fn cancel(&self, id: MessageId, reason: &str) -> Result<Cancelled, BusError> {
-        let before = self.db().query(&ENDED, &[&id]).await?;
-        let rows = self.db().query(&CANCEL, &[&id, &reason]).await?;
-        Ok(match (rows[0].get(0), before.is_empty()) {
+        let before = self.states(&[id]).await?;
+        let was_cancelled = before.iter().any(|before| before.status == Status::Cancelled);
+        let row = self.db().query_one(&CANCEL, &[&id, &reason]).await?;
+        Ok(match (row.get::<String>(0).as_str(), was_cancelled) {
             ("claimed", _) => Cancelled::Asked,
-            ("cancelled", true) => Cancelled::Now,
-            ("cancelled", false) => Cancelled::Ended("cancelled"),
+            ("cancelled", false) => Cancelled::Now,
+            ("cancelled", true) => Cancelled::Ended("cancelled"),
             ("failed", _) => Cancelled::Ended("failed"),
             _ => Cancelled::Ended("done"),
         })

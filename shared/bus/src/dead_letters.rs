@@ -41,12 +41,9 @@ pub struct LetterFilter {
 pub(crate) static LETTERS: Statement = statement(
     "bus.letters",
     "select orig_id, service, role, shard, tenant, trace_id, attempts, reason, error, created_at,
-        replayed_as, null::jsonb
-    from public.agent_messages_dlq
-    where ($1::text is null or service = $1) and ($2::text is null or role = $2)
-        and ($3::text is null or reason = $3) and ($4::text is null or tenant = $4)
-        and (not $5 or replayed_as is null)
-    order by id desc limit $6",
+        replayed_as, payload
+    from public.bus_letters(p_service => $1, p_role => $2, p_reason => $3, p_tenant => $4,
+        p_open_only => $5, p_limit => $6)",
     &[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::BOOL, Type::INT8],
 );
 
@@ -54,7 +51,7 @@ pub(crate) static LETTER: Statement = statement(
     "bus.letter",
     "select orig_id, service, role, shard, tenant, trace_id, attempts, reason, error, created_at,
         replayed_as, payload
-    from public.agent_messages_dlq where orig_id = $1",
+    from public.bus_letter(p_id => $1)",
     &[Type::INT8],
 );
 
@@ -89,6 +86,6 @@ fn letter(row: &Row) -> DeadLetter {
         error: row.get(8),
         died_at: row.get(9),
         replayed_as: row.get(10),
-        payload: row.get::<_, Option<Json<Box<RawValue>>>>(11).map(|Json(payload)| payload),
+        payload: row.get::<Option<Json<Box<RawValue>>>>(11).map(|Json(payload)| payload),
     }
 }

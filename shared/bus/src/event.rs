@@ -71,7 +71,7 @@ impl NewEvent {
 }
 
 pub(crate) static EMIT: Statement =
-    statement("bus.emit", "select public.bus_emit($1)", &[Type::JSONB]);
+    statement("bus.emit", "select public.bus_emit(p_events => $1)", &[Type::JSONB]);
 
 impl Bus {
     /// Records events on their own. Those that belong to a message's end go with its settle.

@@ -32,52 +32,41 @@ pub struct EventRow {
     pub payload: Value,
 }
 
+macro_rules! event_columns {
+    () => {
+        "id, created_at, event_type, message_id, trace_id, service, role, shard, tenant,
+        project_id, agent_id, reason, payload"
+    };
+}
+pub(crate) use event_columns;
+
 /// What became visible since the last look. The numbers and the transactions come in one statement,
 /// so that they are of one snapshot.
 pub(crate) static EVENTS_SINCE: Statement = statement(
     "bus.events_since",
-    "with fresh as (
-        select * from public.bus_events
-        where id > $1 or id = any ($2)
-        order by id limit $3
-    )
-    select fresh.id, fresh.created_at, fresh.event_type, fresh.message_id, fresh.trace_id,
-        fresh.service, fresh.role, fresh.shard, fresh.tenant, fresh.project_id, fresh.agent_id,
-        fresh.reason, fresh.payload,
-        pg_snapshot_xmin(running.transactions)::text::bigint,
-        pg_snapshot_xmax(running.transactions)::text::bigint
-    from pg_current_snapshot() as running(transactions) left join fresh on true
-    order by fresh.id",
+    concat!(
+        "select ",
+        event_columns!(),
+        ", oldest_running, next_transaction from public.bus_events_since(p_after => $1, p_skipped => $2, p_limit => $3)"
+    ),
     &[Type::INT8, Type::INT8_ARRAY, Type::INT8],
 );
 
 pub(crate) static MESSAGES_SINCE: Statement = statement(
     "bus.messages_since",
     concat!(
-        "with fresh as (
-            select id as number from cogo.agent_messages
-            where id > $1 or id = any ($2)
-            order by id limit $3
-        )
-        select ",
+        "select ",
         state_columns!(),
-        ", null::jsonb,
-            pg_snapshot_xmin(running.transactions)::text::bigint,
-            pg_snapshot_xmax(running.transactions)::text::bigint
-        from pg_current_snapshot() as running(transactions)
-        left join (fresh join public.agent_messages on id = number) on true
-        order by id"
+        ", oldest_running, next_transaction from public.bus_messages_since(p_after => $1, p_skipped => $2, p_limit => $3)"
     ),
     &[Type::INT8, Type::INT8_ARRAY, Type::INT8],
 );
 
 pub(crate) static NEWEST_EVENT: Statement =
-    statement("bus.newest_event", "select coalesce(max(id), 0) from public.bus_events", &[]);
+    statement("bus.newest_event", "select public.bus_newest_event()", &[]);
 pub(crate) static NEWEST_MESSAGE: Statement =
-    statement("bus.newest_message", "select coalesce(max(id), 0) from cogo.agent_messages", &[]);
+    statement("bus.newest_message", "select public.bus_newest_message()", &[]);
 
-/// As much as one answer brings. Whoever falls behind gets the rest with the next ones.
-const MOST_AT_ONCE: i64 = 5_000;
 /// How far below the newest number a transaction may still be writing when we start to follow.
 const LOOK_BACK: i64 = 1_000;
 
@@ -108,10 +97,10 @@ impl Bus {
             follow.started = true;
         }
         let mut rows =
-            self.db().query(since, &[&follow.high, &follow.skipped(), &MOST_AT_ONCE]).await?;
+            self.db().query(since, &[&follow.high, &follow.skipped(), &self.most_rows()]).await?;
         let running = (rows[0].get(transactions), rows[0].get(transactions + 1));
         // Nothing new is one row without an event.
-        rows.retain(|row| row.get::<_, Option<i64>>(0).is_some());
+        rows.retain(|row| row.get::<Option<i64>>(0).is_some());
         let numbers: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
         follow.saw(Instant::now(), &numbers, running.0, running.1);
         Ok(rows)
@@ -122,7 +111,7 @@ pub(crate) fn event(row: &Row) -> EventRow {
     let words: (Option<Word>, Option<Word>) = (row.get(5), row.get(6));
     let stage = words.0.zip(words.1).map(|(service, role)| Stage::new(service, role));
     let shard: Option<Shard> = row.get(7);
-    let Json(payload) = row.get::<_, Json<Value>>(12);
+    let Json(payload) = row.get::<Json<Value>>(12);
     EventRow {
         id: row.get(0),
         created_at: row.get(1),

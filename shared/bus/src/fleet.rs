@@ -43,9 +43,8 @@ pub struct WorkerSeen {
 pub(crate) static FLEET: Statement = statement(
     "bus.fleet",
     "select id, agent_name, service, role, shards, tenant, host, version, image, digest, release_id,
-        state, drain_requested, slots, busy, started_at, seen_at,
-        greatest(0, extract(epoch from clock_timestamp() - seen_at))::float8
-    from public.workers order by state = 'gone', agent_name, started_at, id",
+        state, drain_requested, slots, busy, started_at, seen_at, silent_s
+    from public.bus_fleet()",
     &[],
 );
 
@@ -76,6 +75,6 @@ fn worker(row: &Row) -> WorkerSeen {
         busy: row.get(14),
         started_at: row.get(15),
         seen_at: row.get(16),
-        silent: row.get::<_, Option<f64>>(17).map(Duration::from_secs_f64),
+        silent: row.get::<Option<f64>>(17).map(Duration::from_secs_f64),
     }
 }

@@ -40,91 +40,34 @@ pub struct Holder {
 
 pub(crate) static SERVER: Statement = statement(
     "bus.server",
-    "select current_setting('server_version_num')::int, current_setting('server_version'),
-        current_user::text, clock_timestamp(), pg_is_in_recovery(),
-        current_setting('autovacuum')::boolean",
+    "select version_number, version, login, clock, is_standby, autovacuum
+    from public.bus_server()",
     &[],
 );
 
-pub(crate) static MISSING_ROLES: Statement = statement(
-    "bus.missing_roles",
-    "select wanted.name from unnest(array['anon', 'authenticated', 'service_role', 'cogo_worker'])
-        as wanted(name)
-    where not exists (select from pg_catalog.pg_roles where rolname = wanted.name)",
-    &[],
-);
+pub(crate) static MISSING_ROLES: Statement =
+    statement("bus.missing_roles", "select name from public.bus_missing_roles()", &[]);
 
 /// A view has no policies of its own; ours reads with its caller's rights.
-pub(crate) static UNPROTECTED_TABLES: Statement = statement(
-    "bus.unprotected_tables",
-    "select namespace.nspname || '.' || relation.relname
-    from pg_catalog.pg_class as relation
-    join pg_catalog.pg_namespace as namespace on namespace.oid = relation.relnamespace
-    where relation.relkind in ('r', 'p')
-        and (namespace.nspname = 'cogo' or (namespace.nspname = 'public' and relation.relname in
-            ('agent_messages', 'agent_messages_dlq', 'bus_events', 'bus_routes', 'intents', 'workers')))
-        and not (relation.relrowsecurity and relation.relforcerowsecurity)
-    order by 1",
-    &[],
-);
+pub(crate) static UNPROTECTED_TABLES: Statement =
+    statement("bus.unprotected_tables", "select name from public.bus_unprotected_tables()", &[]);
 
 /// `cogo.is_open` answers the policies of clients, so they must be able to call it; the schema keeps
 /// them from calling it by name.
-pub(crate) static UNSAFE_FUNCTIONS: Statement = statement(
-    "bus.unsafe_functions",
-    "select function.oid::regprocedure::text,
-        case when has_function_privilege('public', function.oid, 'execute')
-            then 'anybody may execute it' else 'its search_path is not fixed' end
-    from pg_catalog.pg_proc as function
-    join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
-    where function.prosecdef
-        and (namespace.nspname = 'cogo'
-            or (namespace.nspname = 'public' and function.proname ~ '^(bus|intent)_'))
-        and (not exists (select from unnest(function.proconfig) as setting
-                where starts_with(setting, 'search_path='))
-            or (has_function_privilege('public', function.oid, 'execute')
-                and function.oid::regprocedure::text <> 'cogo.is_open(text,text,name)'))
-    order by 1",
-    &[],
-);
+pub(crate) static UNSAFE_FUNCTIONS: Statement =
+    statement("bus.unsafe_functions", "select name, why from public.bus_unsafe_functions()", &[]);
 
-pub(crate) static KEEPER: Statement = statement(
-    "bus.keeper",
-    "select worker, case when isfinite(kept_at)
-        then greatest(0, extract(epoch from clock_timestamp() - kept_at))::float8 end
-    from cogo.keeper",
-    &[],
-);
+pub(crate) static KEEPER: Statement =
+    statement("bus.keeper", "select worker, silent_s from public.bus_keeper()", &[]);
 
 /// They wake up by themselves before `until`, so whoever is still there has died.
-pub(crate) static DEAD_SLEEPERS: Statement = statement(
-    "bus.dead_sleepers",
-    "select distinct worker from cogo.parked where until < clock_timestamp() order by 1",
-    &[],
-);
+pub(crate) static DEAD_SLEEPERS: Statement =
+    statement("bus.dead_sleepers", "select worker from public.bus_dead_sleepers()", &[]);
 
 /// Everybody whose snapshot `vacuum` must respect, but ourselves and vacuum.
 pub(crate) static HOLDERS: Statement = statement(
     "bus.holders",
-    "select who, held_for from (
-        select format('process %s (%s), %s', pid, coalesce(nullif(application_name, ''), 'unnamed'),
-                coalesce(state, 'hidden from this user')) as who,
-            extract(epoch from clock_timestamp() - xact_start)::float8 as held_for
-        from pg_catalog.pg_stat_activity
-        where pid <> pg_backend_pid() and backend_type = 'client backend'
-            and (backend_xmin is not null or backend_xid is not null)
-            and xact_start < clock_timestamp() - $1 * interval '1 ms'
-        union all
-        select format('prepared transaction `%s`', gid),
-            extract(epoch from clock_timestamp() - prepared)::float8
-        from pg_catalog.pg_prepared_xacts
-        where prepared < clock_timestamp() - $1 * interval '1 ms'
-        union all
-        select format('replication slot `%s`, which nobody reads', slot_name), null
-        from pg_catalog.pg_replication_slots
-        where not active and (xmin is not null or catalog_xmin is not null)
-    ) as holding
-    order by held_for desc nulls last limit 5",
+    "select who, held_for_s from public.bus_snapshot_holders(p_longer_ms => $1)",
     &[Type::INT8],
 );
 
@@ -171,7 +114,7 @@ impl Bus {
 
     pub async fn keeper(&self) -> Result<KeeperSeen, BusError> {
         let row = self.db().query_one(&KEEPER, &[]).await?;
-        let silent = row.get::<_, Option<f64>>(1).map(Duration::from_secs_f64);
+        let silent = row.get::<Option<f64>>(1).map(Duration::from_secs_f64);
         Ok(KeeperSeen { worker: row.get(0), silent })
     }
 
@@ -187,7 +130,7 @@ impl Bus {
         let held = |seconds: f64| Duration::from_secs_f64(seconds.max(0.0));
         Ok(rows
             .iter()
-            .map(|row| Holder { who: row.get(0), held_for: row.get::<_, Option<f64>>(1).map(held) })
+            .map(|row| Holder { who: row.get(0), held_for: row.get::<Option<f64>>(1).map(held) })
             .collect())
     }
 

@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::depth::route;
-use crate::events::{EventRow, event};
-use crate::statement::statement;
+use crate::events::{EventRow, event, event_columns};
+use crate::statement::{full, statement};
 use crate::{Bus, BusError, TraceScope};
 
 /// Where a message stands.
@@ -122,37 +122,25 @@ pub struct TraceHistory {
     pub truncated: bool,
 }
 
-/// More than a person can read; a trace that runs away must not fill the memory.
-const MOST_MESSAGES: i64 = 2_000;
-const MOST_EVENTS: i64 = 10_000;
-
 macro_rules! state_columns {
     () => {
         "id, service, role, shard, tenant, status, attempts, max_attempts, priority, trace_id,
         traceparent, parent_id, replay_of, project_id, idempotency_key, ordering_key, created_at,
         retry_at, expires_at, claimed_by, claimed_at, lease_until, done_at, error, last_error_at,
-        result_snippet, result_url, cancel_requested"
+        result_snippet, result_url, cancel_requested, payload"
     };
 }
 pub(crate) use state_columns;
 
 pub(crate) static MESSAGE: Statement = statement(
     "bus.message",
-    concat!(
-        "select ",
-        state_columns!(),
-        ", payload, clock_timestamp() from public.agent_messages where id = $1"
-    ),
+    concat!("select ", state_columns!(), " from public.bus_message(p_id => $1)"),
     &[Type::INT8],
 );
 
 pub(crate) static STATES: Statement = statement(
     "bus.states",
-    concat!(
-        "select ",
-        state_columns!(),
-        ", null::jsonb from public.agent_messages where id = any ($1) order by id"
-    ),
+    concat!("select ", state_columns!(), " from public.bus_states(p_ids => $1)"),
     &[Type::INT8_ARRAY],
 );
 
@@ -161,20 +149,18 @@ pub(crate) static TRACE_MESSAGES: Statement = statement(
     concat!(
         "select ",
         state_columns!(),
-        ", null::jsonb, clock_timestamp() from public.agent_messages
-        where trace_id = $1 and ($3::text is null or tenant = $3)
-        order by id limit $2"
+        ", read_at from public.bus_trace_messages(p_trace_id => $1, p_limit => $2, p_tenant => $3)"
     ),
     &[Type::TEXT, Type::INT8, Type::TEXT],
 );
 
 pub(crate) static TRACE_EVENTS: Statement = statement(
     "bus.trace_events",
-    "select id, created_at, event_type, message_id, trace_id, service, role, shard, tenant,
-        project_id, agent_id, reason, payload
-    from public.bus_events
-    where trace_id = $1 and ($3::text is null or tenant = $3)
-    order by created_at, id limit $2",
+    concat!(
+        "select ",
+        event_columns!(),
+        " from public.bus_trace_history(p_trace_id => $1, p_limit => $2, p_tenant => $3)"
+    ),
     &[Type::TEXT, Type::INT8, Type::TEXT],
 );
 
@@ -199,9 +185,10 @@ impl Bus {
     /// The same, or one tenant's part of it.
     pub async fn trace_in(&self, scope: &TraceScope) -> Result<Option<TraceHistory>, BusError> {
         let TraceScope { trace, ref tenant } = *scope;
-        let messages = self.db().query(&TRACE_MESSAGES, &[&trace, &MOST_MESSAGES, tenant]).await?;
-        let events = self.db().query(&TRACE_EVENTS, &[&trace, &MOST_EVENTS, tenant]).await?;
-        let truncated = over(messages.len(), MOST_MESSAGES) || over(events.len(), MOST_EVENTS);
+        let most = self.most_rows();
+        let messages = self.db().query(&TRACE_MESSAGES, &[&trace, &most, tenant]).await?;
+        let events = self.db().query(&TRACE_EVENTS, &[&trace, &most, tenant]).await?;
+        let truncated = full(messages.len(), most) || full(events.len(), most);
         let events: Vec<EventRow> = events.iter().map(event).collect();
         let read_at = messages.first().map(|row| row.get(29));
         let Some(read_at) = read_at.or_else(|| events.last().map(|event| event.created_at)) else {
@@ -212,12 +199,8 @@ impl Bus {
     }
 }
 
-fn over(count: usize, most: i64) -> bool {
-    i64::try_from(count).is_ok_and(|count| count >= most)
-}
-
 pub(crate) fn state(row: &Row) -> MessageState {
-    let status: &str = row.get(5);
+    let status: String = row.get(5);
     MessageState {
         id: row.get(0),
         route: route(row, 1),
@@ -244,6 +227,6 @@ pub(crate) fn state(row: &Row) -> MessageState {
         result_snippet: row.get(25),
         result_url: row.get(26),
         cancel_requested: row.get(27),
-        payload: row.get::<_, Option<Json<Box<RawValue>>>>(28).map(|Json(payload)| payload),
+        payload: row.get::<Option<Json<Box<RawValue>>>>(28).map(|Json(payload)| payload),
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: the database decides. Every change of state is one SQL function, and a lease that is
 //! no longer current changes nothing.
 mod beat;
+mod claimed;
 mod control;
 mod dead_letters;
 mod depth;

@@ -7,21 +7,10 @@ use crate::{Bus, BusError, Listen};
 pub(crate) static PEEK: Statement = statement(
     "bus.peek",
     concat!(
-        "with next as (
-            select ready.id as number
-            from cogo.lanes as lane
-            cross join lateral (
-                select id from cogo.ready
-                where lane_id = lane.id and (expires_at is null or expires_at > now())
-                order by id limit $5
-            ) as ready
-            where lane.service = $1 and lane.role = $2 and ($3::int is null or lane.shard = $3)
-                and ($4::text is null or lane.tenant = $4)
-            order by lane.priority desc, ready.id limit $5
-        )
-        select ",
+        "select ",
         state_columns!(),
-        ", payload from next join public.agent_messages on id = number order by priority desc, id"
+        " from public.bus_peek(
+            p_service => $1, p_role => $2, p_shard => $3, p_tenant => $4, p_limit => $5)"
     ),
     &[Type::TEXT, Type::TEXT, Type::INT4, Type::TEXT, Type::INT8],
 );

@@ -19,7 +19,8 @@ pub struct Renewed {
 
 pub(crate) static RENEW: Statement = statement(
     "bus.renew",
-    "select id, lease_ms, cancel_requested from public.bus_renew($1, $2, $3)",
+    "select id, lease_ms, cancel_requested
+    from public.bus_renew(p_worker => $1, p_ids => $2, p_leases => $3)",
     &[Type::TEXT, Type::INT8_ARRAY, Type::UUID_ARRAY],
 );
 

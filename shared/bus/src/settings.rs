@@ -17,8 +17,8 @@ pub struct BusSettings {
 
     /// How a sleeping worker hears of new messages.
     ///
-    /// `listen` needs a session connection; `poll` works everywhere and is up to a second late;
-    /// `auto` listens where the connection allows it.
+    /// `listen` needs a session connection, `realtime` and `postgres-changes` a Supabase project;
+    /// `poll` works everywhere and is up to a second late; `auto` takes the best that there is.
     #[arg(long, env, default_value = "auto", value_enum)]
     pub bus_doorbell: Doorbell,
 }

@@ -174,13 +174,14 @@ pub enum Answer {
 
 pub(crate) static SETTLE: Statement = statement(
     "bus.settle",
-    "select accepted from public.bus_settle($1, $2)",
+    "select accepted from public.bus_settle(p_worker => $1, p_outcomes => $2)",
     &[Type::TEXT, Type::JSONB],
 );
 
 pub(crate) static DONE: Statement = statement(
     "bus.done",
-    "select public.bus_done($1, $2, $3, $4, $5)",
+    "select public.bus_done(p_worker => $1, p_ids => $2, p_leases => $3, p_event_types => $4,
+        p_event_payloads => $5)",
     &[Type::TEXT, Type::INT8_ARRAY, Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::JSONB_ARRAY],
 );
 

@@ -14,6 +14,11 @@ pub(crate) const fn statement(
     Statement { name, sql, types }
 }
 
+/// Whether an answer has as many rows as were asked for, so that there may be more.
+pub(crate) fn full(rows: usize, most: i64) -> bool {
+    i64::try_from(rows).is_ok_and(|rows| rows >= most)
+}
+
 /// All of them, for the test that prepares each.
 #[doc(hidden)]
 pub fn statements() -> Vec<&'static Statement> {
@@ -21,7 +26,6 @@ pub fn statements() -> Vec<&'static Statement> {
         &beat::BEAT,
         &control::CANCEL,
         &control::CANCEL_TRACE,
-        &control::ENDED,
         &control::REPLAY,
         &control::PAUSE,
         &control::DRAIN,
@@ -49,7 +53,6 @@ pub fn statements() -> Vec<&'static Statement> {
         &ordered_events::EVENTS_ANCHOR,
         &ordered_events::EVENTS_IN_ORDER,
         &ordered_events::EVENTS_BETWEEN,
-        &ordered_events::TRACE_EVENTS_BETWEEN,
         &ordered_events::TRACES_OVER,
         &ordered_events::TRACE_KNOWN,
         &ordered_events::OPEN_TO,
@@ -64,6 +67,7 @@ pub fn statements() -> Vec<&'static Statement> {
         &station::PARK,
         &station::UNPARK,
         &station::RING,
+        &station::CLAIM_OR_PARK,
         &sweep::SWEEP,
         &sweep::RETAIN,
     ]

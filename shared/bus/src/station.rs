@@ -2,11 +2,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use db::{Commit, Json, Row, Session, Statement, Type};
-use model::{MessageId, Route, Shard, Stage, Tenant, Word};
-use serde_json::value::RawValue;
-use tracing::{info, warn};
+use db::{Commit, Json, Row, Session, Statement, Topic, Type};
+use model::{MessageId, Route, Stage};
+use serde::Deserialize;
+use tracing::warn;
 
+use crate::claimed::{Claimed, claimed_columns};
 use crate::doorbell::{CANCEL, RING_ALL};
 use crate::lease::until;
 use crate::statement::statement;
@@ -16,10 +17,14 @@ use crate::{Bus, BusError, Doorbell, Lease, Listen, Message};
 pub struct Station {
     bus: Bus,
     worker: String,
+    listens: Vec<Listen>,
+    /// The same, as the database reads them.
     routes: Vec<String>,
     channel: String,
     ear: Ear,
     parked: bool,
+    /// How long to sleep, when the last claim has settled that as well.
+    resting: Option<Duration>,
     cursor: Cursor,
     /// A lane's number means the same route for ever, so it is read once.
     addresses: HashMap<i32, Arc<Route>>,
@@ -33,6 +38,10 @@ enum Ear {
     Listening(Session),
     /// The connection broke, or is not open yet.
     Deaf,
+    /// Rung by the database, over Realtime; every call is a request.
+    Realtime(db::Ear),
+    /// Told of inserted rows, over Realtime; nobody needs to know that we sleep.
+    PostgresChanges(db::Ear),
     /// Listening is impossible or unwanted.
     Polling,
 }
@@ -48,10 +57,27 @@ pub struct Heard {
 
 pub(crate) static CLAIM: Statement = statement(
     "bus.claim",
-    "select id, lease, lane, service, role, shard, tenant, project_id, trace_id, traceparent,
-        parent_id, ordering_key, attempt, max_attempts, created_at, lease_ms, payload
-    from public.bus_claim($1, $2, $3, $4, $5)",
+    concat!(
+        "select ",
+        claimed_columns!(),
+        " from public.bus_claim(p_worker => $1, p_routes => $2, p_limit => $3, p_lanes => $4,
+            p_after => $5)"
+    ),
     &[Type::TEXT, Type::TEXT_ARRAY, Type::INT4, Type::INT4_ARRAY, Type::INT8_ARRAY],
+);
+pub(crate) static CLAIM_OR_PARK: Statement = statement(
+    "bus.claim_or_park",
+    "select public.bus_claim_or_park(p_worker => $1, p_routes => $2, p_limit => $3,
+        p_channel => $4, p_ms => $5, p_lanes => $6, p_after => $7)",
+    &[
+        Type::TEXT,
+        Type::TEXT_ARRAY,
+        Type::INT4,
+        Type::TEXT,
+        Type::INT4,
+        Type::INT4_ARRAY,
+        Type::INT8_ARRAY,
+    ],
 );
 pub(crate) static PARK: Statement = statement(
     "bus.park",
@@ -59,10 +85,17 @@ pub(crate) static PARK: Statement = statement(
     &[Type::TEXT, Type::TEXT, Type::TEXT_ARRAY, Type::INT4],
 );
 pub(crate) static UNPARK: Statement =
-    statement("bus.unpark", "select public.bus_unpark($1)", &[Type::TEXT]);
-pub(crate) static RING: Statement =
-    statement("bus.ring", "select public.bus_ring($1, $2)", &[Type::TEXT, Type::TEXT_ARRAY]);
+    statement("bus.unpark", "select public.bus_unpark(p_worker => $1)", &[Type::TEXT]);
+pub(crate) static RING: Statement = statement(
+    "bus.ring",
+    "select public.bus_ring(p_worker => $1, p_routes => $2)",
+    &[Type::TEXT, Type::TEXT_ARRAY],
+);
 
+/// Where `bus_claim_or_park` says that we listen.
+const REALTIME: &str = "realtime";
+/// Somebody is publishing to us at this very moment.
+const MOMENT: Duration = Duration::from_millis(5);
 const FIRST_POLL: Duration = Duration::from_millis(50);
 const SLOWEST_POLL: Duration = Duration::from_secs(1);
 /// As many as one statement returns without holding others up.
@@ -73,15 +106,23 @@ impl Station {
         Self {
             // A channel's name is at most 63 bytes, a worker's may be longer.
             channel: format!("cogo_{}", uuid::Uuid::new_v4().simple()),
-            ear: if bus.listens() { Ear::Deaf } else { Ear::Polling },
+            ear: Ear::Deaf,
             bus: bus.clone(),
             worker: worker.to_owned(),
+            listens: routes.to_vec(),
             routes: routes.iter().map(ToString::to_string).collect(),
             parked: false,
+            resting: None,
             cursor: Cursor::new(),
             addresses: HashMap::new(),
             next_poll: FIRST_POLL,
         }
+    }
+
+    /// How long to sleep now, if the last claim leaves nothing to be done before: where every look
+    /// costs a request, or is all we have, there is one for each ring and each turn of the poll.
+    pub fn resting(&self) -> Option<Duration> {
+        self.resting
     }
 
     /// Up to `limit` messages, leased to us.
@@ -100,6 +141,10 @@ impl Station {
         let limit = limit.min(LARGEST_CLAIM);
         let asked_at = Instant::now();
         let position = self.cursor.position(unpark);
+        self.resting = None;
+        if let Ear::Realtime(_) = self.ear {
+            return self.claim_or_park(limit, &position, asked_at).await;
+        }
         // Sent in this order on one connection, without waiting for the first answer. The work comes
         // first: a producer that still sees us parked only rings once more than needed.
         let (rows, unparked) = tokio::join!(
@@ -111,25 +156,86 @@ impl Station {
             self.parked = false;
         }
         unparked?;
-        let rows = rows?;
+        let claimed: Vec<Claimed> = rows?.iter().map(Claimed::from_row).collect();
+        Ok(self.took(claimed, limit, &position, asked_at))
+    }
+
+    fn took(
+        &mut self,
+        claimed: Vec<Claimed>,
+        limit: usize,
+        position: &Position,
+        asked_at: Instant,
+    ) -> Vec<Lease> {
         self.cursor.advance(
             limit,
             position.lanes.is_none().then(|| asked_at.elapsed()),
-            rows.iter().map(|row| (row.get(2), row.get(0))),
+            claimed.iter().map(|one| (one.lane, one.id)),
         );
-        if !rows.is_empty() {
+        if !claimed.is_empty() {
             self.next_poll = FIRST_POLL;
         }
-        Ok(rows.iter().map(|row| self.lease(row, asked_at)).collect())
+        if claimed.len() < limit {
+            self.resting = match &self.ear {
+                Ear::Polling => Some(self.wait_longer()),
+                Ear::PostgresChanges(ear) if ear.is_ready() => Some(self.bus.settings().poll()),
+                Ear::PostgresChanges(_) => Some(self.wait_longer()),
+                Ear::Listening(_) | Ear::Deaf | Ear::Realtime(_) => None,
+            };
+        }
+        claimed.into_iter().map(|one| self.lease(one, asked_at)).collect()
+    }
+
+    /// Claims, and lies down in the same request if there is less than we asked for.
+    async fn claim_or_park(
+        &mut self,
+        limit: usize,
+        position: &Position,
+        asked_at: Instant,
+    ) -> Result<Vec<Lease>, BusError> {
+        let most = i32::try_from(limit).expect("the largest claim is far smaller");
+        let poll = i32::try_from(self.bus.settings().bus_poll_ms).expect("its range fits");
+        let parameters: &[&dyn db::Parameter] = &[
+            &self.worker,
+            &self.routes,
+            &most,
+            &REALTIME,
+            &poll,
+            &position.lanes,
+            &position.after,
+        ];
+        let row = self.bus.db().query_one(&CLAIM_OR_PARK, parameters).await?;
+        let Json(answer) = row.get::<Json<ClaimedOrParked>>(0);
+        self.parked = answer.wait_ms.is_some();
+        let short = answer.leases.len() < limit;
+        let leases = self.took(answer.leases, limit, position, asked_at);
+        // Whoever cannot be rung at this moment looks again soon.
+        let rung = matches!(&self.ear, Ear::Realtime(ear) if ear.is_ready());
+        self.resting = match answer.wait_ms {
+            Some(wait_ms) if rung => Some(Duration::from_millis(wait_ms)),
+            Some(_) => Some(self.wait_longer()),
+            // Somebody is publishing to us at this very moment.
+            None if short => Some(MOMENT),
+            None => None,
+        };
+        Ok(leases)
+    }
+
+    fn wait_longer(&mut self) -> Duration {
+        let wait = self.next_poll;
+        self.next_poll = (wait * 2).min(SLOWEST_POLL).min(self.bus.settings().poll());
+        wait
     }
 
     async fn rows(&self, limit: usize, position: &Position) -> Result<Vec<Row>, BusError> {
         let limit = i32::try_from(limit).expect("the largest claim is far smaller");
-        let parameters: &[&(dyn db::ToSql + Sync)] =
+        let parameters: &[&dyn db::Parameter] =
             &[&self.worker, &self.routes, &limit, &position.lanes, &position.after];
         Ok(match &self.ear {
             Ear::Listening(session) => session.query(&CLAIM, parameters).await?,
-            Ear::Deaf | Ear::Polling => self.bus.db().query(&CLAIM, parameters).await?,
+            Ear::Deaf | Ear::Realtime(_) | Ear::PostgresChanges(_) | Ear::Polling => {
+                self.bus.db().query(&CLAIM, parameters).await?
+            }
         })
     }
 
@@ -139,9 +245,7 @@ impl Station {
         // What is there before we sleep may lie anywhere.
         self.cursor.from_the_start = true;
         let Ear::Listening(session) = &self.ear else {
-            let wait = self.next_poll;
-            self.next_poll = (wait * 2).min(SLOWEST_POLL).min(self.bus.settings().poll());
-            return Ok(Some(wait));
+            return Ok(Some(self.wait_longer()));
         };
         let poll = i32::try_from(self.bus.settings().bus_poll_ms).expect("its range fits");
         let row =
@@ -161,15 +265,27 @@ impl Station {
     }
 
     async fn delete_parked(&self) -> Result<(), BusError> {
-        if let Ear::Listening(session) = &self.ear {
-            session.execute(&UNPARK, &[&self.worker]).await?;
+        match &self.ear {
+            Ear::Listening(session) => {
+                session.execute(&UNPARK, &[&self.worker]).await?;
+            }
+            Ear::Realtime(_) => {
+                self.bus.db().query(&UNPARK, &[&self.worker]).await?;
+            }
+            Ear::Deaf | Ear::PostgresChanges(_) | Ear::Polling => {}
         }
         Ok(())
     }
 
     /// Waits until somebody rings or calls, or until our connection breaks. Never while we only poll.
     pub async fn heard(&self) -> Heard {
-        let Ear::Listening(session) = &self.ear else { return std::future::pending().await };
+        let session = match &self.ear {
+            Ear::Listening(session) => session,
+            Ear::Realtime(ear) | Ear::PostgresChanges(ear) => {
+                return self.heard_over_realtime(ear).await;
+            }
+            Ear::Deaf | Ear::Polling => return std::future::pending().await,
+        };
         let Ok(heard) = session.notified().await else {
             return Heard { ring: true, attention: false };
         };
@@ -181,9 +297,26 @@ impl Station {
         }
     }
 
+    async fn heard_over_realtime(&self, ear: &db::Ear) -> Heard {
+        let calls = worker_topic(&self.worker);
+        loop {
+            let heard = ear.notified().await;
+            let (calls, rings): (Vec<_>, Vec<_>) =
+                heard.rang.iter().partition(|rang| rang.channel == calls);
+            let heard = Heard {
+                // A topic is shared: each ring says whom it is meant to wake.
+                ring: heard.more || rings.iter().any(|rang| wakes(&rang.payload, &self.worker)),
+                attention: heard.more || !calls.is_empty(),
+            };
+            if heard.ring || heard.attention {
+                return heard;
+            }
+        }
+    }
+
     /// We were rung with our hands full: let another sleeper have it.
     pub async fn pass_on(&self) -> Result<(), BusError> {
-        self.bus.db().execute(&RING, &[&self.worker, &self.routes]).await?;
+        self.bus.db().query(&RING, &[&self.worker, &self.routes]).await?;
         Ok(())
     }
 
@@ -194,62 +327,107 @@ impl Station {
             warn!("lost the listening connection; opening another");
             self.ear = Ear::Deaf;
         }
-        if let Ear::Deaf = self.ear {
-            let channels = [self.channel.clone(), RING_ALL.to_owned(), CANCEL.to_owned()];
-            let session =
-                Session::open(self.bus.db_settings(), &channels, Commit::Forgettable).await?;
-            self.ear = Ear::Listening(session);
-            self.parked = false;
-        }
+        let Ear::Deaf = self.ear else { return Ok(()) };
+        self.ear = match self.bus.doorbell() {
+            Doorbell::Auto | Doorbell::Listen => Ear::Listening(self.open_session().await?),
+            Doorbell::Realtime => Ear::Realtime(self.bus.db().listen(&self.topics())?),
+            Doorbell::PostgresChanges => {
+                Ear::PostgresChanges(self.bus.db().listen(&self.inserts())?)
+            }
+            Doorbell::Poll => Ear::Polling,
+        };
+        self.parked = false;
         Ok(())
     }
 
-    fn lease(&mut self, row: &Row, asked_at: Instant) -> Lease {
-        let address = self.addresses.entry(row.get(2)).or_insert_with(|| {
-            let stage = Stage::new(row.get::<_, Word>(3), row.get::<_, Word>(4));
-            let route = Route::new(stage, row.get::<_, Shard>(5));
-            Arc::new(route.for_tenant(row.get::<_, Tenant>(6)))
+    async fn open_session(&self) -> Result<Session, BusError> {
+        let channels = [self.channel.clone(), RING_ALL.to_owned(), CANCEL.to_owned()];
+        Ok(Session::open(self.bus.db_settings(), &channels, Commit::Forgettable).await?)
+    }
+
+    /// What we are rung on: a private topic of each route, and one of our own.
+    fn topics(&self) -> Vec<Topic> {
+        let mut topics: Vec<Topic> = self.listens.iter().map(route_topic).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics.extend(self.own_topic());
+        topics
+    }
+
+    fn inserts(&self) -> Vec<Topic> {
+        let mut topics: Vec<Topic> = self.listens.iter().map(route_inserts).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics.extend(self.own_topic());
+        topics
+    }
+
+    /// Where we are called. No topic has room for the longest names; whoever has one hears of
+    /// cancellations with its next renewal.
+    fn own_topic(&self) -> Option<Topic> {
+        let short = self.worker.len() <= 200;
+        short.then(|| Topic::Broadcasts(worker_topic(&self.worker)))
+    }
+
+    fn lease(&mut self, claimed: Claimed, asked_at: Instant) -> Lease {
+        let address = self.addresses.entry(claimed.lane).or_insert_with(|| {
+            let stage = Stage::new(claimed.service, claimed.role);
+            Arc::new(Route::new(stage, claimed.shard).for_tenant(claimed.tenant))
         });
-        let Json(payload) = row.get::<_, Json<Box<RawValue>>>(16);
         Lease {
-            token: row.get(1),
-            until: until(asked_at, row.get(15)),
+            token: claimed.lease,
+            until: until(asked_at, claimed.lease_ms),
             message: Message {
-                id: row.get(0),
+                id: claimed.id,
                 route: Arc::clone(address),
-                project_id: row.get(7),
-                trace: row.get(8),
-                traceparent: row.get(9),
-                parent: row.get(10),
-                ordering_key: row.get(11),
-                attempt: row.get(12),
-                max_attempts: row.get(13),
-                created_at: row.get(14),
-                payload,
+                project_id: claimed.project_id,
+                trace: claimed.trace_id,
+                traceparent: claimed.traceparent,
+                parent: claimed.parent_id,
+                ordering_key: claimed.ordering_key,
+                attempt: claimed.attempt,
+                max_attempts: claimed.max_attempts,
+                created_at: claimed.created_at,
+                payload: claimed.payload,
             },
         }
     }
 }
 
-impl Bus {
-    /// Whether workers of this process are rung, or only poll.
-    pub fn listens(&self) -> bool {
-        match self.settings().bus_doorbell {
-            Doorbell::Auto => self.db().mode() == db::SessionMode::Session,
-            Doorbell::Listen => true,
-            Doorbell::Poll => false,
-        }
-    }
+#[derive(Deserialize)]
+struct ClaimedOrParked {
+    leases: Vec<Claimed>,
+    wait_ms: Option<u64>,
+}
 
-    /// Says once, at the start of a process, how it hears of messages.
-    pub fn tell_doorbell(&self) {
-        let poll_ms = self.settings().bus_poll_ms;
-        if self.listens() {
-            info!(poll_ms, "hearing of messages by LISTEN, and by a look every {poll_ms} ms");
-        } else {
-            info!("hearing of messages by polling alone, up to a second late");
-        }
+/// As `cogo.ring` addresses it.
+fn route_topic(listen: &Listen) -> Topic {
+    let tenant = listen.tenant.as_ref().map(|tenant| format!("/{tenant}")).unwrap_or_default();
+    Topic::Broadcasts(format!("route:{}{tenant}", listen.stage))
+}
+
+/// The filter knows one column, so other services with the role ring, too.
+fn route_inserts(listen: &Listen) -> Topic {
+    Topic::Inserts {
+        schema: "cogo",
+        table: "agent_messages",
+        filter: format!("role=eq.{}", listen.stage.role()),
     }
+}
+
+/// As `cogo.call_worker` addresses it.
+fn worker_topic(worker: &str) -> String {
+    format!("worker:{worker}")
+}
+
+/// Whether a ring is meant for us: it names us, or nobody.
+fn wakes(payload: &str, us: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Ring {
+        worker: Option<String>,
+    }
+    let ring: Result<Ring, _> = serde_json::from_str(payload);
+    ring.is_ok_and(|ring| ring.worker.is_none_or(|worker| worker == us)) || payload.is_empty()
 }
 
 /// Where we left off in each lane. A claim that starts there does not walk over the dead rows of

@@ -42,30 +42,39 @@ pub struct Retained {
     pub from: Option<Value>,
 }
 
-pub(crate) static SWEEP: Statement =
-    statement("bus.sweep", "select public.bus_sweep($1, $2)", &[Type::TEXT, Type::INT4]);
+pub(crate) static SWEEP: Statement = statement(
+    "bus.sweep",
+    "select public.bus_sweep(p_worker => $1, p_limit => $2)",
+    &[Type::TEXT, Type::INT4],
+);
 
 pub(crate) static RETAIN: Statement = statement(
     "bus.retain",
-    "select public.bus_retain($1, $2, $3, $4 * interval '1 ms', $5 * interval '1 ms',
-        $6 * interval '1 ms', $7 * interval '1 ms', $8 * interval '1 ms')",
+    "select public.bus_retain(p_worker => $1, p_from => $2, p_limit => $3,
+        p_messages => $4::interval, p_events => $5::interval, p_workers => $6::interval,
+        p_dead_letters => $7::interval, p_quiet => $8::interval)",
     &[
         Type::TEXT,
         Type::JSONB,
         Type::INT4,
-        Type::INT8,
-        Type::INT8,
-        Type::INT8,
-        Type::INT8,
-        Type::INT8,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
     ],
 );
+
+/// As Postgres reads it.
+fn interval(time: Duration) -> String {
+    format!("{} ms", millis(time))
+}
 
 impl Bus {
     /// One keeper's round; `None` when another keeper leads.
     pub async fn sweep(&self, worker: &str, limit: i32) -> Result<Option<Swept>, BusError> {
         let rows = self.db().query(&SWEEP, &[&worker, &limit]).await?;
-        Ok(rows[0].get::<_, Option<Json<Swept>>>(0).map(|Json(swept)| swept))
+        Ok(rows[0].get::<Option<Json<Swept>>>(0).map(|Json(swept)| swept))
     }
 
     /// One batch of retention, starting where the last one stopped; `None` when another leads.
@@ -84,14 +93,14 @@ impl Bus {
                     &worker,
                     &from.map(Json),
                     &limit,
-                    &millis(retention.messages),
-                    &millis(retention.events),
-                    &millis(retention.workers),
-                    &millis(retention.dead_letters),
-                    &millis(retention.quiet),
+                    &interval(retention.messages),
+                    &interval(retention.events),
+                    &interval(retention.workers),
+                    &interval(retention.dead_letters),
+                    &interval(retention.quiet),
                 ],
             )
             .await?;
-        Ok(rows[0].get::<_, Option<Json<Retained>>>(0).map(|Json(retained)| retained))
+        Ok(rows[0].get::<Option<Json<Retained>>>(0).map(|Json(retained)| retained))
     }
 }

@@ -188,6 +188,11 @@ fn mode(bus: &Bus) -> Check {
             "a pooler in transaction mode; workers poll, up to a second late".to_owned(),
             "use a direct connection or the pooler's session port (5432) to be rung",
         ),
+        (SessionMode::Supabase, _) => advice(
+            check,
+            "Supabase's REST API; workers poll, up to a second late".to_owned(),
+            "unset BUS_DOORBELL to be rung over Realtime",
+        ),
     }
 }
 

@@ -2,6 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use realtime::{InvalidEndpoint, RestError};
 use tokio_postgres::Error;
 use tokio_postgres::error::{ErrorPosition, SqlState};
 
@@ -11,8 +12,26 @@ use crate::{InvalidTls, InvalidUrl, TimedOut};
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum DbError {
     #[error("no database is configured")]
-    #[diagnostic(help("set DATABASE_URL, as in postgres://cogo:password@db.internal:5432/cogo"))]
+    #[diagnostic(help(
+        "set DATABASE_URL, as in postgres://cogo:password@db.internal:5432/cogo; or SUPABASE_URL \
+         and SUPABASE_SECRET_KEY"
+    ))]
     NotConfigured,
+
+    #[error("Supabase cannot be used")]
+    #[diagnostic(help(
+        "set SUPABASE_URL to the project's address, as in https://abc.supabase.co, and \
+         SUPABASE_SECRET_KEY to one of its secret keys"
+    ))]
+    InvalidEndpoint(#[source] InvalidEndpoint),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Supabase(#[from] RestError),
+
+    #[error("{0} needs a connection to Postgres, and only Supabase's REST API is configured")]
+    #[diagnostic(help("set DATABASE_URL for this command; a project's settings show it"))]
+    NeedsDirect(&'static str),
 
     #[error("DATABASE_URL cannot be used")]
     #[diagnostic(help(
@@ -130,7 +149,11 @@ impl DbError {
             | Self::TooSlow(_)
             | Self::Lost { .. }
             | Self::TryAgain { .. } => Disposition::Retry,
+            Self::Supabase(error) if error.passes() => Disposition::Retry,
             Self::NotConfigured
+            | Self::InvalidEndpoint(_)
+            | Self::Supabase(_)
+            | Self::NeedsDirect(_)
             | Self::InvalidUrl(_)
             | Self::InvalidTls(_)
             | Self::Tls { .. }
@@ -145,7 +168,10 @@ impl DbError {
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::TooSlow(_) | Self::Lost { .. } => true,
+            Self::Supabase(error) => error.may_have_happened(),
             Self::NotConfigured
+            | Self::InvalidEndpoint(_)
+            | Self::NeedsDirect(_)
             | Self::InvalidUrl(_)
             | Self::InvalidTls(_)
             | Self::Tls { .. }
@@ -174,6 +200,9 @@ impl DbError {
                 ..
             } => source.server(),
             Self::NotConfigured
+            | Self::InvalidEndpoint(_)
+            | Self::Supabase(_)
+            | Self::NeedsDirect(_)
             | Self::InvalidUrl(_)
             | Self::InvalidTls(_)
             | Self::PoolBusy { .. }
@@ -245,6 +274,29 @@ impl DbError {
             Self::Statement { statement, source }
         }
     }
+
+    /// A call over REST failed; what the database said is told as if it had said it to us.
+    pub(crate) fn calling(statement: &'static str, error: RestError) -> Self {
+        let RestError::Server(said) = error else { return Self::Supabase(error) };
+        let constraint = said.message.split_once("constraint \"");
+        let constraint = constraint.and_then(|(_, rest)| Some(rest.split_once('"')?.0.to_owned()));
+        let again = passes(&said.code);
+        let source = Trouble::Server(Box::new(ServerError {
+            code: SqlState::from_code(&said.code),
+            message: said.message,
+            hint: said.hint,
+            table: None,
+            column: None,
+            constraint,
+            position: None,
+            context: None,
+        }));
+        if again {
+            Self::TryAgain { statement, source }
+        } else {
+            Self::Statement { statement, source }
+        }
+    }
 }
 
 /// A prepared statement that a migration, or a pooler we were not told of, took from under us.
@@ -307,6 +359,12 @@ impl From<&Error> for Trouble {
 impl From<InvalidUrl> for DbError {
     fn from(error: InvalidUrl) -> Self {
         Self::InvalidUrl(error)
+    }
+}
+
+impl From<InvalidEndpoint> for DbError {
+    fn from(error: InvalidEndpoint) -> Self {
+        Self::InvalidEndpoint(error)
     }
 }
 

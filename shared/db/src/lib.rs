@@ -7,11 +7,16 @@
 //! gets a name. Every wait has a name and a limit.
 
 mod address;
+mod bell;
+mod call;
 mod client;
+mod ear;
 mod error;
 pub mod migrate;
 mod open;
+mod parameter;
 mod pool;
+mod row;
 mod session;
 mod settings;
 mod split;
@@ -20,13 +25,16 @@ mod tls;
 mod within;
 
 pub use address::InvalidUrl;
+pub use bell::{Heard, Rang};
 pub use client::{Client, Transaction};
+pub use ear::{Ear, Topic};
 pub use error::{DbError, Disposition, Login, ServerError, Trouble};
+pub use parameter::Parameter;
 pub use pool::Db;
-pub use session::{Commit, Heard, Rang, Session};
+pub use row::{Column, FromJson, Row};
+pub use session::{Commit, Session};
 pub use settings::{DbSettings, SessionMode, SessionSetting};
 pub use statement::Statement;
 pub use tls::InvalidTls;
-pub use tokio_postgres::Row;
-pub use tokio_postgres::types::{FromSql, Json, ToSql, Type};
+pub use tokio_postgres::types::{FromSql, Json, Type};
 pub use within::{TimedOut, within};

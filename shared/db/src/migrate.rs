@@ -80,6 +80,11 @@ pub async fn status(settings: &DbSettings) -> Result<Vec<Status>, MigrateError> 
     status_of(settings, EMBEDDED).await
 }
 
+/// The version of the newest migration that this program knows.
+pub fn newest() -> &'static str {
+    EMBEDDED.last().map_or("", |migration| migration.version)
+}
+
 /// [`apply`] for other migrations than our own.
 pub async fn apply_these(
     settings: &DbSettings,
@@ -139,7 +144,7 @@ static LOCK_AFTER_OTHERS: Statement = Statement {
 
 async fn lock(session: &Session) -> Result<(), MigrateError> {
     let row = session.query_one(&TRY_LOCK, &[&LOCK]).await.map_err(MigrateError::Database)?;
-    if !row.get::<_, bool>(0) {
+    if !row.get::<bool>(0) {
         info!("another process is migrating; waiting for it");
         session.execute(&LOCK_AFTER_OTHERS, &[&LOCK]).await.map_err(MigrateError::Database)?;
     }

@@ -5,21 +5,38 @@ use std::time::Duration;
 use deadpool_postgres::{
     Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
 };
+use realtime::{Realtime, RealtimeOptions, Rest, RestLimits};
 
+use crate::ear::Hub;
 use crate::open::Opener;
-use crate::statement::Rules;
+use crate::statement::{Rules, wrong_count};
 use crate::tls::connector;
-use crate::{Client, DbError, DbSettings, Row, SessionMode, Statement, TimedOut, ToSql, Trouble};
+use crate::{
+    Client, DbError, DbSettings, Ear, Parameter, Row, SessionMode, Statement, TimedOut, Topic,
+    Trouble, call,
+};
 
 /// How much longer than the server we wait for a statement, so that normally it is the server that
 /// gives up: it knows why, and the connection stays usable.
 const BEYOND_THE_SERVER: Duration = Duration::from_secs(5);
 
-/// A pool of connections. Clones share it.
+/// "For ever", for a request that only we could end.
+const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+/// The way to the database: a pool of connections, or Supabase's REST API. Clones share it.
 #[derive(Clone)]
 pub struct Db(Arc<Inner>);
 
-struct Inner {
+enum Inner {
+    Direct(Direct),
+    /// Every statement is a request.
+    Supabase {
+        rest: Rest,
+        hub: Hub,
+    },
+}
+
+struct Direct {
     pool: Pool,
     rules: Rules,
     server: String,
@@ -30,6 +47,19 @@ impl Db {
     /// Connects to nothing yet: the database may still be starting. Fails only if the settings are
     /// wrong.
     pub fn connect(settings: &DbSettings) -> Result<Self, DbError> {
+        if !settings.is_direct() {
+            let limits = RestLimits {
+                connections: settings.db_pool.get(),
+                connect: settings.db_connect_timeout,
+                answer: settings.statement_timeout().unwrap_or(NO_LIMIT),
+            };
+            let endpoint = settings.supabase.endpoint()?;
+            let (project, key) = (endpoint.project(), endpoint.key());
+            let realtime = Realtime::new(project, key, &RealtimeOptions::default());
+            let hub = Hub::new(realtime.expect("the endpoint is checked"));
+            let rest = Rest::new(&endpoint, limits);
+            return Ok(Self(Arc::new(Inner::Supabase { rest, hub })));
+        }
         let address = settings.address()?;
         let tls = connector(&address.trust, address.direct_tls())?;
         let rules = rules(settings, address.mode);
@@ -44,66 +74,92 @@ impl Db {
             .build()
             .expect("a pool with time-outs has a runtime");
         let connect_timeout = settings.db_connect_timeout;
-        Ok(Self(Arc::new(Inner { pool, rules, server: address.shown, connect_timeout })))
+        let direct = Direct { pool, rules, server: address.shown, connect_timeout };
+        Ok(Self(Arc::new(Inner::Direct(direct))))
     }
 
-    /// A connection of its own, for a transaction or a number of statements.
+    /// A connection of its own, for a transaction or a number of statements. Fails with
+    /// [`DbError::NeedsDirect`] where there is only the REST API.
     pub async fn client(&self) -> Result<Client, DbError> {
-        let object = self.0.pool.get().await.map_err(|error| self.explain(error))?;
-        Ok(Client::new(object, self.0.rules))
+        match &*self.0 {
+            Inner::Direct(direct) => direct.client().await,
+            Inner::Supabase { .. } => Err(DbError::NeedsDirect("a transaction")),
+        }
     }
 
+    /// Over REST only what [`Statement::is_call`].
     pub async fn query(
         &self,
         statement: &Statement,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[&dyn Parameter],
     ) -> Result<Vec<Row>, DbError> {
-        self.client().await?.query(statement, parameters).await
+        match &*self.0 {
+            Inner::Direct(direct) => direct.client().await?.query(statement, parameters).await,
+            Inner::Supabase { rest, .. } => call::query(rest, statement, parameters).await,
+        }
     }
 
     /// Exactly one row, or an error.
     pub async fn query_one(
         &self,
         statement: &Statement,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[&dyn Parameter],
     ) -> Result<Row, DbError> {
-        self.client().await?.query_one(statement, parameters).await
+        let row = self.query_opt(statement, parameters).await?;
+        row.ok_or_else(|| wrong_count(statement, 0))
     }
 
     /// At most one row, or an error.
     pub async fn query_opt(
         &self,
         statement: &Statement,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[&dyn Parameter],
     ) -> Result<Option<Row>, DbError> {
-        self.client().await?.query_opt(statement, parameters).await
+        let rows = self.query(statement, parameters).await?;
+        if rows.len() > 1 {
+            return Err(wrong_count(statement, rows.len()));
+        }
+        Ok(rows.into_iter().next())
     }
 
-    /// How many rows it touched.
-    pub async fn execute(
-        &self,
-        statement: &Statement,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, DbError> {
-        self.client().await?.execute(statement, parameters).await
+    /// Listens over Realtime. Connects to nothing yet: what becomes of it is told while it is used.
+    /// Fails with [`DbError::NotConfigured`] where there is no Supabase project.
+    pub fn listen(&self, topics: &[Topic]) -> Result<Ear, DbError> {
+        match &*self.0 {
+            Inner::Direct(_) => Err(DbError::NotConfigured),
+            Inner::Supabase { hub, .. } => Ok(hub.ear(topics)),
+        }
     }
 
     pub fn mode(&self) -> SessionMode {
-        self.0.rules.mode
+        match &*self.0 {
+            Inner::Direct(direct) => direct.rules.mode,
+            Inner::Supabase { .. } => SessionMode::Supabase,
+        }
     }
 
     /// Host, port and database, for people; never the login.
     pub fn server(&self) -> &str {
-        &self.0.server
+        match &*self.0 {
+            Inner::Direct(direct) => &direct.server,
+            Inner::Supabase { rest, .. } => rest.shown(),
+        }
+    }
+}
+
+impl Direct {
+    async fn client(&self) -> Result<Client, DbError> {
+        let object = self.pool.get().await.map_err(|error| self.explain(error))?;
+        Ok(Client::new(object, self.rules))
     }
 
     fn explain(&self, error: PoolError) -> DbError {
-        let server = self.0.server.clone();
-        let late = |what| TimedOut { what, limit: self.0.connect_timeout };
+        let server = self.server.clone();
+        let late = |what| TimedOut { what, limit: self.connect_timeout };
         match error {
             PoolError::Backend(error) => DbError::connecting(&server, &error),
             PoolError::Timeout(TimeoutType::Wait) => {
-                let size = self.0.pool.status().max_size;
+                let size = self.pool.status().max_size;
                 DbError::PoolBusy { size, source: late("db.client") }
             }
             PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => {
@@ -118,14 +174,14 @@ impl Db {
 
 impl fmt::Debug for Db {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Db({})", self.0.server)
+        write!(out, "Db({})", self.server())
     }
 }
 
 pub(crate) fn rules(settings: &DbSettings, mode: SessionMode) -> Rules {
     let limit = settings.statement_timeout().map(|limit| match mode {
         SessionMode::Session => limit + BEYOND_THE_SERVER,
-        SessionMode::Transaction => limit,
+        SessionMode::Transaction | SessionMode::Supabase => limit,
     });
     Rules { mode, limit }
 }

@@ -1,19 +1,17 @@
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::future::poll_fn;
-use std::mem::take;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_postgres::{AsyncMessage, Connection, Socket};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::bell::{Bell, Heard, Rang};
 use crate::open::{set_up, spawn};
 use crate::pool::{rules, setup};
 use crate::statement::{Rules, Unfinished, Wire, statements};
@@ -24,10 +22,6 @@ use crate::{DbError, DbSettings, SessionMode, TimedOut, Trouble, within};
 /// one that died without a word is found in 15 s at most.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
-
-/// How many different rings are remembered until somebody asks. A ring is a route, and a process
-/// listens for few; beyond this it is cheaper to look everywhere.
-const RINGS_REMEMBERED: usize = 1024;
 
 /// One connection of its own: it listens, and may do work that a crash of the server may forget.
 ///
@@ -53,21 +47,6 @@ pub enum Commit {
     /// A crash of the server may undo the last fraction of a second. Never for publishing and
     /// settling.
     Forgettable,
-}
-
-/// What rang since somebody last asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Heard {
-    /// Each different ring once, however often it rang.
-    pub rang: Vec<Rang>,
-    /// There was more than could be remembered: take it that everything rang.
-    pub more: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rang {
-    pub channel: String,
-    pub payload: String,
 }
 
 impl Session {
@@ -241,42 +220,4 @@ async fn keep_probing(
 /// Names are quoted, so that a route may be one.
 fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Rings since somebody last asked, each different one once. A set instead of a channel, because a
-/// thousand rings for one route mean what one means; and no ring may wait for a slow reader.
-#[derive(Debug, Default)]
-struct Bell {
-    rung: Mutex<Rung>,
-    notify: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Rung {
-    rang: BTreeSet<Rang>,
-    more: bool,
-}
-
-impl Bell {
-    fn ring(&self, rang: Rang) {
-        let mut rung = self.rung();
-        if rung.rang.len() < RINGS_REMEMBERED {
-            rung.rang.insert(rang);
-        } else {
-            // Which one is forgotten, that something rang is not.
-            rung.more |= !rung.rang.contains(&rang);
-        }
-        drop(rung);
-        self.notify.notify_one();
-    }
-
-    fn take(&self) -> Option<Heard> {
-        let Rung { rang, more } = take(&mut *self.rung());
-        if rang.is_empty() { None } else { Some(Heard { rang: rang.into_iter().collect(), more }) }
-    }
-
-    fn rung(&self) -> MutexGuard<'_, Rung> {
-        // A set is whole whenever the lock is free.
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use model::Secret;
+use realtime::SupabaseSettings;
 
 use crate::DbError;
 use crate::address::Address;
@@ -20,6 +21,9 @@ pub struct DbSettings {
     // Kept as text and parsed on connecting: clap would quote a URL it refuses, password and all.
     #[arg(long, env, value_name = "URL", hide_env_values = true)]
     pub database_url: Option<Secret>,
+
+    #[command(flatten)]
+    pub supabase: SupabaseSettings,
 
     /// How many connections this process opens at most, besides the one it listens on.
     ///
@@ -64,6 +68,8 @@ pub enum SessionMode {
     Session,
     /// Each transaction may reach another server process.
     Transaction,
+    /// There is none: every statement is a request to Supabase's REST API.
+    Supabase,
 }
 
 impl fmt::Display for SessionMode {
@@ -71,6 +77,7 @@ impl fmt::Display for SessionMode {
         out.write_str(match self {
             Self::Session => "session",
             Self::Transaction => "transaction",
+            Self::Supabase => "supabase",
         })
     }
 }
@@ -80,12 +87,23 @@ impl DbSettings {
     pub fn at(url: &str) -> Self {
         Self {
             database_url: Some(Secret::new(url.to_owned())),
+            supabase: SupabaseSettings::default(),
             db_pool: NonZeroUsize::new(4).expect("four is not zero"),
             db_connect_timeout: Duration::from_secs(5),
             db_statement_timeout: Duration::from_secs(30),
             db_session: SessionSetting::Auto,
             application_name: None,
         }
+    }
+
+    /// The defaults, by way of a Supabase project alone.
+    pub fn at_supabase(url: &str, secret_key: &Secret) -> Self {
+        let supabase = SupabaseSettings {
+            supabase_url: Some(url.to_owned()),
+            supabase_secret_key: Some(secret_key.clone()),
+            supabase_service_role_key: None,
+        };
+        Self { database_url: None, supabase, ..Self::at("") }
     }
 
     /// The same, called `name` in `pg_stat_activity`, unless the URL says another name.
@@ -97,11 +115,16 @@ impl DbSettings {
 
     /// What `auto` comes to. Fails when the URL does.
     pub fn session_mode(&self) -> Result<SessionMode, DbError> {
-        Ok(self.address()?.mode)
+        if self.is_direct() { Ok(self.address()?.mode) } else { Ok(SessionMode::Supabase) }
+    }
+
+    /// A connection to Postgres wins where both ways are open.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.database_url.is_some() || self.supabase.supabase_url.is_none()
     }
 
     pub(crate) fn address(&self) -> Result<Address, DbError> {
-        let url = self.database_url.as_ref().ok_or(DbError::NotConfigured)?;
+        let url = self.database_url.as_ref().ok_or_else(|| self.unset())?;
         let mut address = Address::parse(url)?;
         if let SessionSetting::Session = self.db_session {
             address.mode = SessionMode::Session;
@@ -117,6 +140,13 @@ impl DbSettings {
             config.connect_timeout(self.db_connect_timeout);
         }
         Ok(address)
+    }
+
+    fn unset(&self) -> DbError {
+        match self.supabase.supabase_url {
+            Some(_) => DbError::NeedsDirect("this"),
+            None => DbError::NotConfigured,
+        }
     }
 
     pub(crate) fn statement_timeout(&self) -> Option<Duration> {

@@ -3,11 +3,12 @@ use std::time::Duration;
 
 use deadpool_postgres::StatementCache;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Client, Error};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::stale_plan;
-use crate::{DbError, SessionMode, Trouble, within};
+use crate::parameter::{Parameters, sql};
+use crate::{DbError, Row, SessionMode, Trouble, within};
 
 /// A statement and all there is to know about it before running it.
 ///
@@ -57,13 +58,19 @@ pub(crate) struct Rules {
 #[derive(Debug, Default)]
 pub(crate) struct Unfinished(AtomicUsize);
 
+impl Statement {
+    /// Whether it only calls one of our functions, with every argument named, and so can also be
+    /// run where there is only the REST API.
+    pub fn is_call(&self) -> bool {
+        crate::call::is_call(self.sql)
+    }
+}
+
 impl Unfinished {
     pub(crate) fn any(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }
 }
-
-type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Wire<'_> {
     pub(crate) async fn query(
@@ -71,26 +78,27 @@ impl Wire<'_> {
         statement: &Statement,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, DbError> {
+        let parameters = &*sql(parameters);
         let mut result =
             self.answered(statement.name, self.query_once(statement, parameters)).await;
         if self.plan_was_stale(statement, &result) {
             result = self.answered(statement.name, self.query_once(statement, parameters)).await;
         }
-        result
+        Ok(result?.into_iter().map(Row::wire).collect())
     }
 
     async fn query_once(
         &self,
         statement: &Statement,
-        parameters: Parameters<'_>,
-    ) -> Result<Vec<Row>, Error> {
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<tokio_postgres::Row>, Error> {
         match self.rules.mode {
             SessionMode::Session => {
                 let prepared =
                     self.cache.prepare_typed(self.client, statement.sql, statement.types).await?;
                 self.client.query(&prepared, parameters).await
             }
-            SessionMode::Transaction => {
+            SessionMode::Transaction | SessionMode::Supabase => {
                 self.client.query_typed(statement.sql, &typed(statement, parameters)).await
             }
         }
@@ -101,6 +109,7 @@ impl Wire<'_> {
         statement: &Statement,
         parameters: Parameters<'_>,
     ) -> Result<u64, DbError> {
+        let parameters = &*sql(parameters);
         let mut result =
             self.answered(statement.name, self.execute_once(statement, parameters)).await;
         if self.plan_was_stale(statement, &result) {
@@ -112,7 +121,7 @@ impl Wire<'_> {
     async fn execute_once(
         &self,
         statement: &Statement,
-        parameters: Parameters<'_>,
+        parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, Error> {
         match self.rules.mode {
             SessionMode::Session => {
@@ -120,7 +129,7 @@ impl Wire<'_> {
                     self.cache.prepare_typed(self.client, statement.sql, statement.types).await?;
                 self.client.execute(&prepared, parameters).await
             }
-            SessionMode::Transaction => {
+            SessionMode::Transaction | SessionMode::Supabase => {
                 self.client.execute_typed(statement.sql, &typed(statement, parameters)).await
             }
         }
@@ -217,14 +226,14 @@ impl Drop for Sent<'_> {
 
 fn typed<'a>(
     statement: &Statement,
-    parameters: Parameters<'a>,
+    parameters: &[&'a (dyn ToSql + Sync)],
 ) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
     // The other mode would say so, too; `zip` would only forget the rest.
     assert_eq!(parameters.len(), statement.types.len(), "parameters of {}", statement.name);
     parameters.iter().copied().zip(statement.types.iter().cloned()).collect()
 }
 
-fn wrong_count(statement: &Statement, count: usize) -> DbError {
+pub(crate) fn wrong_count(statement: &Statement, count: usize) -> DbError {
     let source = Trouble::Way(format!("it returned {count} rows where one was due"));
     DbError::Statement { statement: statement.name, source }
 }
@@ -235,7 +244,7 @@ macro_rules! statements {
         pub async fn query(
             &self,
             statement: &$crate::Statement,
-            parameters: &[&(dyn $crate::ToSql + Sync)],
+            parameters: &[&dyn $crate::Parameter],
         ) -> Result<Vec<$crate::Row>, $crate::DbError> {
             self.wire().query(statement, parameters).await
         }
@@ -244,7 +253,7 @@ macro_rules! statements {
         pub async fn query_one(
             &self,
             statement: &$crate::Statement,
-            parameters: &[&(dyn $crate::ToSql + Sync)],
+            parameters: &[&dyn $crate::Parameter],
         ) -> Result<$crate::Row, $crate::DbError> {
             self.wire().query_one(statement, parameters).await
         }
@@ -253,7 +262,7 @@ macro_rules! statements {
         pub async fn query_opt(
             &self,
             statement: &$crate::Statement,
-            parameters: &[&(dyn $crate::ToSql + Sync)],
+            parameters: &[&dyn $crate::Parameter],
         ) -> Result<Option<$crate::Row>, $crate::DbError> {
             self.wire().query_opt(statement, parameters).await
         }
@@ -262,7 +271,7 @@ macro_rules! statements {
         pub async fn execute(
             &self,
             statement: &$crate::Statement,
-            parameters: &[&(dyn $crate::ToSql + Sync)],
+            parameters: &[&dyn $crate::Parameter],
         ) -> Result<u64, $crate::DbError> {
             self.wire().execute(statement, parameters).await
         }

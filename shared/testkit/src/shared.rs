@@ -104,8 +104,8 @@ static STALE: Statement = Statement {
 
 async fn drop_stale(client: &Client, template: &str) -> Result<(), PostgresError> {
     for row in client.query(&STALE, &[&template]).await? {
-        let name: &str = row.get(0);
-        let sql = format!("drop database if exists {} with (force)", quoted(name));
+        let name: String = row.get(0);
+        let sql = format!("drop database if exists {} with (force)", quoted(&name));
         client.batch("testkit.stale", &sql).await?;
     }
     Ok(())

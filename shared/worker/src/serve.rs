@@ -165,15 +165,16 @@ impl Claiming {
             self.call.send_replace(());
         }
         let leases = self.station.wake_and_claim(free).await?;
-        if !leases.is_empty() {
-            let more = leases.len() == free.min(LARGEST_CLAIM);
-            self.hand_over(leases);
-            if !more {
-                sleep(LINGER).await;
-            }
-            return Ok(());
+        let (none, more) = (leases.is_empty(), leases.len() == free.min(LARGEST_CLAIM));
+        self.hand_over(leases);
+        if let Some(longest) = self.station.resting() {
+            self.rest(longest, stop).await;
+        } else if none {
+            self.lie_down(free, stop).await?;
+        } else if !more {
+            sleep(LINGER).await;
         }
-        self.lie_down(free, stop).await
+        Ok(())
     }
 
     async fn lie_down(&mut self, free: usize, stop: &CancellationToken) -> Result<(), BusError> {
@@ -199,6 +200,11 @@ impl Claiming {
             self.hand_over(leases);
             return self.station.unpark().await;
         }
+        self.rest(longest, stop).await;
+        Ok(())
+    }
+
+    async fn rest(&self, longest: Duration, stop: &CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = sleep(longest) => {}
@@ -208,7 +214,6 @@ impl Claiming {
                 }
             }
         }
-        Ok(())
     }
 
     async fn hands_full(&mut self, stop: &CancellationToken) -> Result<(), BusError> {

@@ -18,13 +18,14 @@ pub(crate) struct Admission {
 
 pub(crate) static INTENT_PUBLISH: Statement = Statement {
     name: "agent_core.intent_publish",
-    sql: "select verdict, id, trace_id, attached from public.intent_publish($1, $2)",
+    sql: "select verdict, id, trace_id, attached
+        from public.intent_publish(p_message => $1, p_limit => $2)",
     types: &[Type::JSONB, Type::INT4],
 };
 
 pub(crate) static INTENT_REPLAY: Statement = Statement {
     name: "agent_core.intent_replay",
-    sql: "select verdict, id from public.intent_replay($1, $2)",
+    sql: "select verdict, id from public.intent_replay(p_id => $1, p_limit => $2)",
     types: &[Type::INT8, Type::INT4],
 };
 
@@ -75,12 +76,12 @@ impl Admission {
         &self,
         tenant: &Tenant,
         statement: &Statement,
-        parameters: &[&(dyn db::ToSql + Sync)],
+        parameters: &[&dyn db::Parameter],
     ) -> Result<Row, ApiError> {
         for _ in 0..MOST_TRIES {
             let row = self.bus.db().query_one(statement, parameters).await;
             let row = row.map_err(BusError::from)?;
-            match row.get(0) {
+            match row.get::<String>(0).as_str() {
                 "yes" => return Ok(row),
                 "again" => debug!("the limit came near while it was looked at; looking again"),
                 _ => break,

@@ -46,13 +46,13 @@ pub(crate) enum Found {
 pub(crate) static INTENT: Statement = Statement {
     name: "agent_core.intent",
     sql: "select target, payload_schema, default_assignment, enabled, updated_at
-        from public.intents where name = $1",
+        from public.intent_known(p_name => $1)",
     types: &[Type::TEXT],
 };
 
 pub(crate) static NAMES: Statement = Statement {
     name: "agent_core.intent_names",
-    sql: "select name from public.intents where enabled order by name limit 1000",
+    sql: "select name from public.intent_names()",
     types: &[],
 };
 
@@ -74,8 +74,8 @@ impl Catalog {
             return Ok(Found::Intent(Arc::clone(known)));
         }
         let (Json(schema), Json(default_assignment)) =
-            (row.get::<_, Json<Value>>(1), row.get::<_, Json<Value>>(2));
-        let target: &str = row.get(0);
+            (row.get::<Json<Value>>(1), row.get::<Json<Value>>(2));
+        let target: String = row.get(0);
         let target = match target.parse() {
             Ok(target) => target,
             Err(error) => return Ok(Found::Broken(BrokenIntent::Target(error))),

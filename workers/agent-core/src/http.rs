@@ -68,7 +68,7 @@ impl App {
             keys: Keys::new(&settings.auth),
             tokens: Arc::new(Tokens::new(&settings.auth, http)),
             rates: Arc::new(Rates::new(&settings.http)),
-            readiness: Arc::new(Readiness::new(bus.db().clone(), settings.db.clone())),
+            readiness: Arc::new(Readiness::new(bus.db().clone())),
             metrics: Metrics::new(&api),
             api: Arc::new(api),
             max_body: settings.http.http_max_body as usize,

@@ -64,6 +64,7 @@ pub struct Server {
 
 impl Server {
     pub async fn bind(mut settings: Settings, stop: &CancellationToken) -> miette::Result<Self> {
+        settings.join();
         settings.check()?;
         settings.db = settings.db.named("agent-core");
         let stop = stop.child_token();

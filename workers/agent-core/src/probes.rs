@@ -1,12 +1,10 @@
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use db::migrate::{self, State as Migration};
-use db::{Db, DbError, DbSettings, Statement, within};
+use db::{Db, DbError, Statement, migrate, within};
 use serde::Serialize;
 use telemetry::Chain;
 use tracing::warn;
@@ -26,18 +24,11 @@ pub(crate) struct Well {
 /// Whether this process can do its work.
 pub(crate) struct Readiness {
     db: Db,
-    settings: DbSettings,
-    /// Once they are applied, they stay.
-    migrated: AtomicBool,
 }
 
-pub(crate) static REACHED: Statement =
-    Statement { name: "agent_core.reached", sql: "select 1", types: &[] };
-
-/// For a login or a pooler that keeps the list of migrations from us.
-pub(crate) static HAS_OURS: Statement = Statement {
-    name: "agent_core.has_ours",
-    sql: "select to_regprocedure('public.intent_publish(jsonb, integer)') is not null",
+pub(crate) static SCHEMA: Statement = Statement {
+    name: "agent_core.schema",
+    sql: "select public.bus_schema()",
     types: &[],
 };
 
@@ -45,43 +36,41 @@ pub(crate) static HAS_OURS: Statement = Statement {
 const LIMIT: Duration = Duration::from_secs(2);
 
 impl Readiness {
-    pub(crate) fn new(db: Db, settings: DbSettings) -> Self {
-        Self { db, settings, migrated: AtomicBool::new(false) }
+    pub(crate) fn new(db: Db) -> Self {
+        Self { db }
     }
 
     async fn check(&self) -> Result<(), ApiError> {
-        let reached = within("agent_core.ready", LIMIT, self.db.query_one(&REACHED, &[])).await;
-        if !matches!(reached, Ok(Ok(_))) {
-            return Err(not_ready(
-                "the database cannot be reached",
-                "check DATABASE_URL and the server",
-            ));
-        }
-        if self.migrated.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        match within("agent_core.migrated", LIMIT, self.is_migrated()).await {
-            Ok(Ok(true)) => {
-                self.migrated.store(true, Ordering::Relaxed);
-                Ok(())
+        let newest = match within("agent_core.ready", LIMIT, self.newest()).await {
+            Ok(Ok(newest)) => newest,
+            // Postgres says that there is no such function, PostgREST that it knows none.
+            Ok(Err(error)) if error.code().is_some_and(|code| NO_FUNCTION.contains(&code.code())) => {
+                return Err(not_migrated());
             }
-            Ok(Ok(false)) => {
-                Err(not_ready("the database lacks migrations", "run `cogo db migrate`"))
+            _ => {
+                return Err(not_ready(
+                    "the database cannot be reached",
+                    "check DATABASE_URL (or SUPABASE_URL) and the server",
+                ));
             }
-            Ok(Err(error)) => {
-                warn!(error = %Chain(&error), "could not look at the migrations");
-                Err(not_ready("the migrations cannot be read", "the server's log says why"))
-            }
-            Err(_) => Err(not_ready("the database is too slow", "check its load")),
+        };
+        // Where nobody recorded the migrations, somebody applied them by hand.
+        if newest.is_none_or(|newest| newest.as_str() >= migrate::newest()) {
+            Ok(())
+        } else {
+            Err(not_migrated())
         }
     }
 
-    async fn is_migrated(&self) -> Result<bool, DbError> {
-        match Box::pin(migrate::status(&self.settings)).await {
-            Ok(all) => Ok(all.iter().all(|one| one.state != Migration::Pending)),
-            Err(_) => Ok(self.db.query_one(&HAS_OURS, &[]).await?.get(0)),
-        }
+    async fn newest(&self) -> Result<Option<String>, DbError> {
+        Ok(self.db.query_one(&SCHEMA, &[]).await?.get(0))
     }
+}
+
+const NO_FUNCTION: [&str; 2] = ["42883", "PGRST202"];
+
+fn not_migrated() -> ApiError {
+    not_ready("the database lacks migrations", "run `cogo db migrate`")
 }
 
 fn not_ready(what: &str, help: &str) -> ApiError {

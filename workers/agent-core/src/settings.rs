@@ -101,12 +101,11 @@ pub struct AuthSettings {
     #[arg(long, env, value_name = "URL")]
     pub supabase_jwks_url: Option<String>,
 
-    /// The project's secret key (`sb_secret_…`): servers that send it may act for any tenant.
-    #[arg(long, env, value_name = "KEY")]
+    /// The project's keys: servers that send one may act for any tenant. Both names may be set, and
+    /// then both are accepted. They are settings of the way to the database, see [`Settings::join`].
+    #[arg(skip)]
     pub supabase_secret_key: Option<Secret>,
-
-    /// The older name of the same; both may be set, and then both are accepted.
-    #[arg(long, env, value_name = "KEY")]
+    #[arg(skip)]
     pub supabase_service_role_key: Option<Secret>,
 
     /// More secret keys, separated by commas: for servers with a key of their own, and for changing
@@ -168,6 +167,18 @@ const WELL_KNOWN: [&str; 3] = [
 ];
 
 impl Settings {
+    /// The keys that open the project to us open the API to others.
+    pub(crate) fn join(&mut self) {
+        let project = &self.db.supabase;
+        self.auth.supabase_secret_key =
+            self.auth.supabase_secret_key.take().or_else(|| project.supabase_secret_key.clone());
+        self.auth.supabase_service_role_key = self
+            .auth
+            .supabase_service_role_key
+            .take()
+            .or_else(|| project.supabase_service_role_key.clone());
+    }
+
     /// Refuses what would leave the API open, or cannot work.
     pub fn check(&self) -> Result<(), InvalidSettings> {
         self.http.check()?;

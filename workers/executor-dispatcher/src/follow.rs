@@ -11,14 +11,14 @@ use crate::Settings;
 
 pub(crate) static FOLLOW: Statement = Statement {
     name: "execution.follow",
-    sql: "select public.execution_follow($1)",
+    sql: "select public.execution_follow(p_limit => $1)",
     types: &[Type::INT4],
 };
 
 pub(crate) static RETAIN: Statement = Statement {
     name: "execution.retain",
-    sql: "select public.execution_retain($1::double precision * interval '1 s', $2)",
-    types: &[Type::FLOAT8, Type::INT4],
+    sql: "select public.execution_retain(p_keep => $1::interval, p_limit => $2)",
+    types: &[Type::TEXT, Type::INT4],
 };
 
 /// Executions that one call may touch: some milliseconds of work.
@@ -92,6 +92,6 @@ async fn look(db: &Db, settings: &Settings) -> Result<Wait, DbError> {
 
 /// Whether there may be more.
 async fn retain(db: &Db, keep: Duration) -> Result<bool, DbError> {
-    let row = db.query_one(&RETAIN, &[&keep.as_secs_f64(), &BATCH]).await?;
-    Ok(row.get::<_, i32>(0) >= BATCH)
+    let row = db.query_one(&RETAIN, &[&format!("{} ms", keep.as_millis()), &BATCH]).await?;
+    Ok(row.get::<i32>(0) >= BATCH)
 }

@@ -15,7 +15,9 @@ use crate::check::{Refusal, check};
 
 pub(crate) static FORWARD: Statement = Statement {
     name: "execution.forward",
-    sql: "select verdict, reason, target_id from public.execution_forward($1, $2, $3, $4, $5, $6)",
+    sql:
+        "select verdict, reason, target_id from public.execution_forward(p_worker => $1, p_id => $2,
+        p_lease => $3, p_target => $4, p_assignment => $5, p_default_budget => $6)",
     types: &[Type::TEXT, Type::INT8, Type::UUID, Type::TEXT, Type::JSONB, Type::JSONB],
 };
 
@@ -59,7 +61,7 @@ async fn ask(
 ) -> Result<Verdict, DbError> {
     let (worker, target) = (cx.worker(), target.to_string());
     let (assignment, default) = (Json(&execute.assignment), Json(Budget::default()));
-    let parameters: [&(dyn db::ToSql + Sync); 6] =
+    let parameters: [&dyn db::Parameter; 6] =
         [&worker, &message.id, &cx.lease(), &target, &assignment, &default];
     let row = cx.bus().db().query_one(&FORWARD, &parameters).await?;
     let (verdict, reason): (String, Option<String>) = (row.get(0), row.get(1));

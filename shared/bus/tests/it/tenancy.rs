@@ -40,6 +40,7 @@ async fn two_tenants() -> Fixture {
         "select public.bus_beat('{\"id\": \"w1\", \"agent_name\": \"a\"}');
         select public.bus_park('w1', 'bell', array['open/stage/*'], 1000);
         insert into cogo.meters values ('open', 'stage', '', 1, now());
+        insert into cogo.watched values (repeat('b', 32), now(), now());
         grant usage on schema cogo to anon, authenticated, service_role, cogo_worker",
     )
     .await;
@@ -100,6 +101,7 @@ fn insert_into(table: &str, tenant: &str) -> String {
         "cogo.receipts" => format!("insert into {table} (id, status, attempts, done_at) values (4711, 'done', 1, now())"),
         "cogo.parked" => format!("insert into {table} values ('x', 'y', 0, '', 'w2', 'bell', now())"),
         "cogo.meters" => format!("insert into {table} values ('x', 'y', '', 1, now())"),
+        "cogo.watched" => format!("insert into {table} values ({hex}, now(), now())"),
         "cogo.keeper" => format!("insert into {table} (worker) values ('w2')"),
         "public.executions" => format!(
             "insert into {table} (id, target, stage, tenant, trace_id, budget, expires_at, state)

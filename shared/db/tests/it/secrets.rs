@@ -83,7 +83,7 @@ async fn a_refused_row_is_not_quoted() {
     client.batch_execute("create table t (a text check (a = ''))").await.unwrap();
     static INSERT: Statement =
         Statement { name: "test.insert", sql: "insert into t values ('canary-5d1f')", types: &[] };
-    let error = test.db().execute(&INSERT, &[]).await.unwrap_err();
+    let error = test.db().query(&INSERT, &[]).await.unwrap_err();
     assert_eq!(error.server().unwrap().constraint.as_deref(), Some("t_a_check"));
     assert!(!crate::told(&error).contains(CANARY), "{}", crate::told(&error));
 }

@@ -91,7 +91,7 @@ async fn a_session_may_forget_its_last_commits_only_if_asked_to() {
     for (commit, setting) in [(Commit::Forgettable, "off"), (Commit::Durable, "on")] {
         let session = Session::open(&test.settings(), &[], commit).await.unwrap();
         let row = session.query_one(&COMMIT, &[]).await.unwrap();
-        assert_eq!(row.get::<_, &str>(0), setting);
+        assert_eq!(row.get::<String>(0), setting);
     }
 }
 

@@ -67,7 +67,7 @@ async fn sslmode_decides_who_is_trusted() {
     ] {
         let url = format!("{}?{query}", server.url("postgres"));
         let db = Db::connect(&DbSettings::at(&url)).unwrap();
-        let told = db.query_one(&ENCRYPTED, &[]).await.map(|row| row.get::<_, bool>(0));
+        let told = db.query_one(&ENCRYPTED, &[]).await.map(|row| row.get::<bool>(0));
         match encrypted {
             Some(encrypted) => assert_eq!(told.unwrap(), encrypted, "{query}"),
             None => assert!(matches!(told, Err(DbError::Tls { .. })), "{query}: {told:?}"),

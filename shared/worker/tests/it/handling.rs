@@ -219,7 +219,7 @@ async fn without_a_doorbell_polling_alone_is_enough() {
         // Behind a pooler it is found out, and no statement has a name.
         ("auto", bus::Bus::connect(&pooled, &bus::BusSettings::default()).unwrap()),
     ] {
-        assert!(!bus.listens(), "{name}");
+        assert_eq!(bus.doorbell(), bus::Doorbell::Poll, "{name}");
         let mut working = crate::hall::start(bus, obedient(), settings(name, 4));
         let first = hall.probe("x").await;
         hall.until_status(first, "done").await;

@@ -4,6 +4,13 @@ async fn every_statement_of_the_crate_prepares() {
 }
 
 #[test]
+fn every_statement_can_be_called_over_rest() {
+    for statement in executor_dispatcher::statements() {
+        assert!(statement.is_call(), "{}", statement.name);
+    }
+}
+
+#[test]
 fn no_statement_is_forgotten_in_the_list_of_all() {
     let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
     testkit::all_are_listed(&executor_dispatcher::statements(), "execution.", sources);
