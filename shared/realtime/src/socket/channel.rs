@@ -22,8 +22,11 @@ pub struct Channel {
 pub(crate) struct Outgoing {
     pub(crate) topic: String,
     pub(crate) payload: Box<RawValue>,
-    pub(crate) done: oneshot::Sender<Result<(), SendError>>,
+    pub(crate) done: Done,
 }
+
+/// Told when a broadcast is written or confirmed, or will never be.
+pub(crate) type Done = oneshot::Sender<Result<(), SendError>>;
 
 /// Why a broadcast was not sent, or not confirmed.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -78,12 +81,16 @@ impl Channel {
         if size > limit {
             return Err(SendError::TooLarge { topic: topic(), size, limit });
         }
-        let closed = || SendError::Closed { topic: topic() };
         let sending = async {
             let (done, answer) = oneshot::channel();
             let outgoing = Outgoing { topic: topic(), payload, done };
-            self.inner.sends.send(outgoing).await.map_err(|_| closed())?;
-            answer.await.map_err(|_| closed())?
+            self.inner
+                .sends
+                .send(outgoing)
+                .await
+                .map_err(|_| SendError::Closed { topic: topic() })?;
+            // Dropped with the connection that it was to be written to.
+            answer.await.map_err(|_| SendError::Lost { topic: topic() })?
         };
         let limit = self.inner.ack;
         match timeout(limit, sending).await {

@@ -12,11 +12,11 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
-use super::Timings;
 use super::down::{Trouble, Way};
 use super::endpoint::{Endpoint, InvalidRealtime};
 use super::hush::Hush;
-use super::options::RealtimeOptions;
+use super::options::{RealtimeOptions, Timings};
+use super::token::TokenSource;
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -39,9 +39,14 @@ impl Opener {
         key: &Secret,
         options: &RealtimeOptions,
     ) -> Result<Self, InvalidRealtime> {
+        let endpoint = Endpoint::new(supabase, key, options.protocol)?;
+        let hush = Hush::new(key);
+        if let TokenSource::Fixed(token) = &options.token {
+            hush.also(token);
+        }
         Ok(Self {
-            endpoint: Endpoint::new(supabase, key, options.protocol)?,
-            hush: Hush::new(key),
+            endpoint,
+            hush,
             max_frame: options.max_frame,
             timings: options.timings,
             tls: OnceLock::new(),

@@ -7,9 +7,8 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::canary::Canary;
-use super::channel::{Outgoing, SendError};
+use super::channel::{Done, Outgoing, SendError};
 use super::down::{Trouble, chain};
-use super::driver::Done;
 use super::frame::{Broadcast, Frame};
 use super::hush::Hush;
 use super::membership::Membership;

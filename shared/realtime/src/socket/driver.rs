@@ -2,7 +2,7 @@ use std::future::pending;
 use std::sync::Arc;
 
 use model::Secret;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -184,5 +184,3 @@ pub(crate) async fn at(due: Option<Instant>) {
         None => pending().await,
     }
 }
-
-pub(crate) type Done = oneshot::Sender<Result<(), SendError>>;

@@ -3,13 +3,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
 use super::change::change;
-use super::channel::SendError;
+use super::channel::{Done, SendError};
 use super::down::{Down, Trouble, chain};
 use super::frame::{Broadcast, Frame, Malformed, broadcast};
 use super::heard::{Happening, Heard};
@@ -17,6 +16,7 @@ use super::join::{self, JoinOptions, wire_topic};
 use super::options::Timings;
 use super::replies::{Reply, System, blames_the_token, filter_ids, read, reason, text};
 use super::seen::Seen;
+use super::stage::{Sources, Stage};
 use super::token::{TokenNumber, Tokens, sendable};
 use super::turn::{Turn, empty};
 
@@ -40,37 +40,7 @@ pub(crate) struct Membership {
     heard_until: Option<SystemTime>,
     /// The last reason for being down that was told.
     told: Option<String>,
-    acks: HashMap<u64, oneshot::Sender<Result<(), SendError>>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Stage {
-    /// Joins at this moment, if there is a connection.
-    Waiting {
-        until: Instant,
-    },
-    Joining {
-        join: u64,
-        until: Instant,
-        heard: Sources,
-    },
-    /// The join is answered; the sources are not up yet.
-    Settling {
-        join: u64,
-        until: Instant,
-        heard: Sources,
-    },
-    Ready {
-        join: u64,
-        since: Instant,
-    },
-}
-
-/// Which sources said that they are up.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sources {
-    changes: bool,
-    replication: bool,
+    acks: HashMap<u64, Done>,
 }
 
 impl Membership {
@@ -155,12 +125,7 @@ impl Membership {
 
     /// A frame for our topic.
     pub(crate) fn frame(&mut self, frame: &Frame, turn: &mut Turn<'_>) {
-        let join = match self.stage {
-            Stage::Joining { join, .. }
-            | Stage::Settling { join, .. }
-            | Stage::Ready { join, .. } => join,
-            Stage::Waiting { .. } => return,
-        };
+        let Some(join) = self.stage.join() else { return };
         let closes = matches!(frame.event.as_str(), "phx_close" | "phx_error");
         // Protocol 1.0.0 has no join_ref, but the end of a channel carries it as its reference.
         let of = match (&frame.join_ref, &frame.reference) {
@@ -359,10 +324,7 @@ impl Membership {
     }
 
     pub(crate) fn leave(&mut self, turn: &mut Turn<'_>) {
-        if let Stage::Joining { join, .. }
-        | Stage::Settling { join, .. }
-        | Stage::Ready { join, .. } = self.stage
-        {
+        if let Some(join) = self.stage.join() {
             turn.push(&self.wire_topic, join, "phx_leave", empty());
         }
     }
@@ -383,9 +345,9 @@ impl Membership {
     pub(crate) fn send(
         &mut self,
         payload: Box<RawValue>,
-        done: oneshot::Sender<Result<(), SendError>>,
+        done: Done,
         turn: &mut Turn<'_>,
-    ) -> Option<oneshot::Sender<Result<(), SendError>>> {
+    ) -> Option<Done> {
         let (Stage::Settling { join, .. } | Stage::Ready { join, .. }) = self.stage else {
             let _ = done.send(Err(SendError::NotJoined { topic: self.topic.clone() }));
             return None;

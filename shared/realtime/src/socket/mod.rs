@@ -20,6 +20,7 @@ mod realtime;
 mod replies;
 mod roster;
 mod seen;
+mod stage;
 mod status;
 mod talk;
 mod token;

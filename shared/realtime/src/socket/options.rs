@@ -8,7 +8,8 @@ pub struct RealtimeOptions {
     pub protocol: Protocol,
     pub token: TokenSource,
     /// How often we broadcast to ourselves, to notice a server that answers but does not deliver.
-    /// Each costs two of the project's messages.
+    /// Each costs two of the project's messages. The topics are private and begin with
+    /// `cogo:canary:`; a role that may not read and write those does without.
     pub canary: Option<Duration>,
     /// How many happenings of a channel wait to be read, and how many bytes of them, before they
     /// are dropped and counted.

@@ -23,6 +23,7 @@ pub enum Link {
     Idle,
     Connecting,
     Open,
+    /// Until it is open again; it is tried all the time.
     Down {
         why: Arc<Trouble>,
     },

@@ -4,9 +4,10 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::debug;
 
+use super::channel::Done;
 use super::connect::Socket;
 use super::down::Trouble;
-use super::driver::{Done, Driver, at};
+use super::driver::{Driver, at};
 use super::frame::{Frame, Incoming, decode_binary, decode_text, encode};
 use super::options::Timings;
 
@@ -17,7 +18,7 @@ impl Driver {
     /// Talks until the connection ends, and tells why it did. None when it is we who end it.
     pub(crate) async fn talk(&mut self, mut socket: Socket) -> Option<Trouble> {
         let mut pulse = Pulse::new(&self.timings, Instant::now());
-        let mut written = Vec::new();
+        let mut written: Vec<Done> = Vec::new();
         loop {
             self.take_asked();
             let now = Instant::now();
@@ -40,7 +41,6 @@ impl Driver {
                 None => return None,
             }
             for done in written.drain(..) {
-                let done: Done = done;
                 // Whoever sends may have stopped waiting.
                 let _ = done.send(Ok(()));
             }

@@ -109,7 +109,7 @@ async fn a_refused_join_is_told_once_and_tried_again_for_ever() {
 #[tokio::test]
 async fn a_join_that_nobody_answers_is_tried_again() {
     let server = Server::start().await;
-    let mut channel = listen(&server, &with_timings(|timings| timings.join_answer = ms(50)));
+    let mut channel = listen(&server, &with_timings(|timings| timings.join_answer = ms(500)));
     let mut peer = server.accept().await;
     let first = peer.push("phx_join").await;
     assert!(down(&mut channel).await.starts_with("nobody answered within"));
@@ -127,7 +127,7 @@ async fn a_join_that_nobody_answers_is_tried_again() {
 #[tokio::test]
 async fn a_join_whose_sources_never_start_is_tried_again() {
     let server = Server::start().await;
-    let realtime = connect(&server, &with_timings(|timings| timings.ready = ms(50)));
+    let realtime = connect(&server, &with_timings(|timings| timings.ready = ms(500)));
     let mut channel = realtime.join("work", changes()).unwrap();
     let mut peer = server.accept().await;
     peer.joined(&[7]).await;

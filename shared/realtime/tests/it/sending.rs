@@ -22,7 +22,7 @@ async fn a_broadcast_is_sent_on_a_joined_channel() {
 #[tokio::test]
 async fn a_broadcast_that_wants_to_be_confirmed_waits_for_it() {
     let server = Server::start().await;
-    let realtime = connect(&server, &with_timings(|timings| timings.ack = ms(100)));
+    let realtime = connect(&server, &with_timings(|timings| timings.ack = ms(500)));
     let wanted = JoinOptions { ack: true, ..JoinOptions::default() };
     let mut channel = realtime.join("work", wanted).unwrap();
     let (mut peer, join) = server.joined().await;
@@ -78,4 +78,27 @@ async fn what_cannot_be_sent_is_refused_here() {
     within("the end", async { while channel.next().await.is_some() {} }).await;
     let mut late = realtime.join("late", JoinOptions::default()).unwrap();
     assert!(within("the end", late.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_server_that_takes_nothing_any_more_is_given_up() {
+    let server = Server::start().await;
+    let mut channel = listen(&server, &with_timings(|timings| timings.write = ms(300)));
+    let (_peer, _) = server.joined().await;
+    ready(&mut channel).await;
+    // Nobody reads these, so at some point they fit nowhere.
+    let large = "x".repeat(4 << 20);
+    let error = within("a full connection", async {
+        loop {
+            if let Err(error) = channel.send("ring", &large).await {
+                return error;
+            }
+        }
+    })
+    .await;
+    assert!(matches!(error, SendError::Lost { .. }), "{error:?}");
+    let why = down(&mut channel).await;
+    assert!(why.contains("took nothing from us for 300ms"), "{why}");
+    let _peer = server.joined().await;
+    ready(&mut channel).await;
 }

@@ -149,6 +149,14 @@ impl Peer {
         within("the end", async { while self.try_push().await.is_some() {} }).await;
     }
 
+    /// Waits until the client ends the connection, without anything being said before.
+    pub(crate) async fn ended_in_silence(&mut self) {
+        match within("the end", self.socket.next()).await {
+            None | Some(Err(_) | Ok(Message::Close(_))) => {}
+            Some(Ok(message)) => panic!("{message}"),
+        }
+    }
+
     /// Takes a join, with these ids for its filters.
     pub(crate) async fn joined(&mut self, ids: &[i64]) -> Push {
         let join = self.push("phx_join").await;
