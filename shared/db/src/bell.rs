@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ const RINGS_REMEMBERED: usize = 1024;
 /// What rang since somebody last asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// Each different ring once, however often it rang.
+    /// Each different ring once, however often it rang; in the order of their first.
     pub rang: Vec<Rang>,
     /// There was more than could be remembered, or some of it was missed: take it that everything
     /// rang.
@@ -25,7 +25,7 @@ pub struct Rang {
     pub payload: String,
 }
 
-/// Rings since somebody last asked, each different one once. A set instead of a channel, because a
+/// Rings since somebody last asked, each different one once. A map instead of a channel, because a
 /// thousand rings for one route mean what one means; and no ring may wait for a slow reader.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
@@ -35,18 +35,20 @@ pub(crate) struct Bell {
 
 #[derive(Debug, Default)]
 struct Rung {
-    rang: BTreeSet<Rang>,
+    /// Each with how many had rung before it.
+    rang: BTreeMap<Rang, usize>,
     more: bool,
 }
 
 impl Bell {
     pub(crate) fn ring(&self, rang: Rang) {
         let mut rung = self.rung();
-        if rung.rang.len() < RINGS_REMEMBERED {
-            rung.rang.insert(rang);
+        let before = rung.rang.len();
+        if before < RINGS_REMEMBERED {
+            rung.rang.entry(rang).or_insert(before);
         } else {
             // Which one is forgotten, that something rang is not.
-            rung.more |= !rung.rang.contains(&rang);
+            rung.more |= !rung.rang.contains_key(&rang);
         }
         drop(rung);
         self.notify.notify_one();
@@ -60,14 +62,14 @@ impl Bell {
 
     pub(crate) fn take(&self) -> Option<Heard> {
         let Rung { rang, more } = take(&mut *self.rung());
-        if rang.is_empty() && !more {
-            return None;
-        }
-        Some(Heard { rang: rang.into_iter().collect(), more })
+        let mut rang: Vec<(Rang, usize)> = rang.into_iter().collect();
+        rang.sort_unstable_by_key(|(_, before)| *before);
+        let rang: Vec<Rang> = rang.into_iter().map(|(rang, _)| rang).collect();
+        if rang.is_empty() && !more { None } else { Some(Heard { rang, more }) }
     }
 
     fn rung(&self) -> MutexGuard<'_, Rung> {
-        // A set is whole whenever the lock is free.
+        // A map is whole whenever the lock is free.
         self.rung.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
