@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use db::{DbError, Statement, Type};
+use db::{DbError, Statement, ToSql, Type};
 use serde_json::{Map, Value, json};
 use telemetry::Chain;
 use time::format_description::well_known::Rfc3339;
@@ -14,7 +14,6 @@ use crate::feed::Subscription;
 use crate::filter::Filter;
 use crate::follow::MATCHES;
 use crate::identity::Identity;
-use crate::messages::BECOME;
 use crate::pgoutput::Relation;
 use crate::server::Server;
 
@@ -50,8 +49,15 @@ static AS_JSON: Statement = Statement {
 
 static SEES: Statement = Statement {
     name: "standin.sees",
-    sql: "select standin.sees($1, $2, $3, $4)",
-    types: &[Type::OID, Type::TEXT_ARRAY, Type::OID_ARRAY, Type::TEXT_ARRAY],
+    sql: "select standin.sees_as($1, $2, $3, $4, $5, $6)",
+    types: &[
+        Type::TEXT,
+        Type::TEXT,
+        Type::OID,
+        Type::TEXT_ARRAY,
+        Type::OID_ARRAY,
+        Type::TEXT_ARRAY,
+    ],
 };
 
 /// Of a row that is too large, only values that short are told.
@@ -341,7 +347,8 @@ impl Telling<'_> {
         data
     }
 
-    /// Asks the policies, as whoever wants to know.
+    /// Asks the policies, as whoever wants to know. A row that is gone by now is seen by nobody, as
+    /// in earnest.
     async fn sees(&mut self, who: &Arc<Identity>) -> Result<bool, DbError> {
         if let Some(known) = self.seen.get(who) {
             return Ok(*known);
@@ -357,22 +364,15 @@ impl Telling<'_> {
         let kinds: Vec<u32> = key.iter().map(|(column, _)| column.kind).collect();
         let values: Vec<Option<&str>> = key.iter().map(|(_, value)| *value).collect();
 
-        let mut client = self.server.db.client().await?;
-        let transaction = client.transaction().await?;
         let Identity { role, claims, .. } = &**who;
-        let topic = "";
-        let asked = async {
-            transaction.query_one(&BECOME, &[role, claims, &topic]).await?;
-            let table = self.change.relation.id;
-            transaction.query_one(&SEES, &[&table, &names, &kinds, &values]).await
-        };
-        let seen = match asked.await {
+        let table = self.change.relation.id;
+        let asked: [&(dyn ToSql + Sync); 6] = [role, claims, &table, &names, &kinds, &values];
+        let seen = match self.server.db.query_one(&SEES, &asked).await {
             Ok(row) => row.get(0),
             // A policy that fails lets nobody see anything.
             Err(error) if error.server().is_some() => false,
             Err(error) => return Err(error),
         };
-        transaction.rollback().await?;
         self.seen.insert(who.clone(), seen);
         Ok(seen)
     }

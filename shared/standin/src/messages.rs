@@ -30,7 +30,7 @@ static PROBE: Statement = Statement {
     types: &[Type::TEXT, Type::INT4],
 };
 
-pub(crate) static BECOME: Statement = Statement {
+static BECOME: Statement = Statement {
     name: "standin.become",
     sql: "select standin.become($1, $2, $3)",
     types: &[Type::TEXT, Type::TEXT, Type::TEXT],

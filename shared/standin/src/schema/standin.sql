@@ -172,3 +172,14 @@ exception
     when insufficient_privilege then return false;
 end
 $$;
+
+-- The same for somebody else, whom the caller is until the end of the statement. Not stable, but what it asks is.
+create or replace function standin.sees_as(
+    p_role text, p_claims text, p_table oid, p_names text[], p_types oid[], p_values text[]
+) returns boolean
+language plpgsql set search_path = '' as $$
+begin
+    perform standin.become(p_role, p_claims, '');
+    return standin.sees(p_table, p_names, p_types, p_values);
+end
+$$;
