@@ -2,8 +2,8 @@ use model::{MessageId, Shard, Tenant, TraceId, Traceparent, Word};
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::value::RawValue;
 use serde_json::{Result, Value, from_str};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Iso8601, Rfc3339};
+use time::{OffsetDateTime, PrimitiveDateTime};
 use tokio_postgres::types::{FromSql, Json};
 use uuid::Uuid;
 
@@ -66,7 +66,7 @@ macro_rules! as_serde_reads_it {
     )*};
 }
 
-as_serde_reads_it!(bool, i16, i32, i64, f64, String, Uuid, Value);
+as_serde_reads_it!(bool, i16, i32, u32, i64, f64, String, Uuid, Value);
 as_serde_reads_it!(MessageId, Shard, Tenant, TraceId, Traceparent, Word);
 
 impl<T: DeserializeOwned> FromJson for Json<T> {
@@ -85,6 +85,23 @@ impl<T: FromJson> FromJson for Vec<T> {
     fn from_json(text: &RawValue) -> Result<Self> {
         let items: Vec<Box<RawValue>> = from_str(text.get())?;
         items.iter().map(|item| T::from_json(item)).collect()
+    }
+}
+
+/// A `bytea`.
+impl FromJson for Vec<u8> {
+    fn from_json(text: &RawValue) -> Result<Self> {
+        let text: String = from_str(text.get())?;
+        let bytes = text.strip_prefix("\\x").and_then(|text| hex::decode(text).ok());
+        bytes.ok_or_else(|| serde_json::Error::custom("these are no bytes"))
+    }
+}
+
+/// A time without a zone.
+impl FromJson for PrimitiveDateTime {
+    fn from_json(text: &RawValue) -> Result<Self> {
+        let text: String = from_str(text.get())?;
+        Self::parse(&text, &Iso8601::PARSING).map_err(serde_json::Error::custom)
     }
 }
 

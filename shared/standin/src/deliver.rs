@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use db::{DbError, Statement, ToSql, Type};
+use db::{DbError, Parameter, Statement, Type};
 use serde_json::{Map, Value, json};
 use telemetry::Chain;
 use time::format_description::well_known::Rfc3339;
@@ -366,7 +366,7 @@ impl Telling<'_> {
 
         let Identity { role, claims, .. } = &**who;
         let table = self.change.relation.id;
-        let asked: [&(dyn ToSql + Sync); 6] = [role, claims, &table, &names, &kinds, &values];
+        let asked: [&dyn Parameter; 6] = [role, claims, &table, &names, &kinds, &values];
         let seen = match self.server.db.query_one(&SEES, &asked).await {
             Ok(row) => row.get(0),
             // A policy that fails lets nobody see anything.

@@ -168,8 +168,8 @@ async fn try_to_read(server: &Server, demand: Demand) -> Result<Infallible, Brok
         add(&server.counters.polls, 1);
         let rows = session.query(&READ, &[&slot]).await?;
         if !rows.is_empty() {
-            let messages = rows.iter().map(|row| row.get::<_, &[u8]>(0));
-            Batch::read(messages)?.deliver(server).await?;
+            let messages: Vec<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
+            Batch::read(messages.iter().map(Vec::as_slice))?.deliver(server).await?;
         }
     }
 }

@@ -121,15 +121,15 @@ async fn check(db: &Db, asked: &[Value]) -> Result<Vec<Binding>, NotFollowed> {
 async fn check_one(db: &Db, binding: &Binding) -> Result<(), NotFollowed> {
     let Binding { schema, table, .. } = binding;
     let told = format!("{schema}.{}", table.as_deref().unwrap_or("*"));
-    if !db.query_one(&IS_PUBLISHED, &[schema, table]).await?.get::<_, bool>(0) {
+    if !db.query_one(&IS_PUBLISHED, &[schema, table]).await?.get::<bool>(0) {
         return Err(NotFollowed::NotPublished { table: told });
     }
     let Some(table) = table else { return Ok(()) };
     let rows = db.query(&COLUMNS, &[schema, table]).await?;
     let kind = |column: &str| {
-        let found = rows.iter().find(|row| row.get::<_, &str>(0) == column);
+        let found = rows.iter().find(|row| row.get::<String>(0) == *column);
         found
-            .map(|row| row.get::<_, u32>(1))
+            .map(|row| row.get::<u32>(1))
             .ok_or_else(|| NotFollowed::NoColumn { table: told.clone(), column: column.to_owned() })
     };
     for column in binding.select.iter().flatten() {

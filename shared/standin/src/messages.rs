@@ -136,7 +136,7 @@ pub(crate) async fn replayed(
     let since = PrimitiveDateTime::new(since.date(), since.time());
     let rows = db.query(&REPLAYED, &[&topic, &since, &replay.limit]).await?;
     let broadcasts = rows.iter().map(|row| Broadcast {
-        event: row.get::<_, Option<String>>(1).unwrap_or_default(),
+        event: row.get::<Option<String>>(1).unwrap_or_default(),
         body: Body::Json(json(row.get(2))),
         meta: Some(Meta { id: row.get(0), replayed: true }),
         as_text: true,
@@ -159,7 +159,7 @@ impl Stored {
         Self {
             id: row.get(0),
             topic: row.get(1),
-            event: row.get::<_, Option<String>>(2).unwrap_or_default(),
+            event: row.get::<Option<String>>(2).unwrap_or_default(),
             private: row.get(3),
             payload: json(row.get(4)),
         }

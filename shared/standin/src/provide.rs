@@ -119,7 +119,7 @@ pub async fn provide(
     authenticator: Option<&Secret>,
 ) -> Result<(), ProvideError> {
     let db = Db::connect(settings)?;
-    if !db.query_one(&IS_SUPERUSER, &[]).await?.get::<_, bool>(0) {
+    if !db.query_one(&IS_SUPERUSER, &[]).await?.get::<bool>(0) {
         return Err(ProvideError::NotSuperuser);
     }
     let mut client = db.client().await?;

@@ -79,7 +79,7 @@ impl Standin {
         let address = listener.local_addr().map_err(StartError::Listen)?;
 
         let (server, seated) = Server::new(settings)?;
-        if !server.db.query_one(&IS_PROVIDED, &[]).await?.get::<_, bool>(0) {
+        if !server.db.query_one(&IS_PROVIDED, &[]).await?.get::<bool>(0) {
             return Err(StartError::NotProvided);
         }
         if server.settings.awkward.lost_partition {

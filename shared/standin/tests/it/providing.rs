@@ -43,7 +43,7 @@ async fn providing_again_changes_nothing_and_many_may_at_once() {
     provide(&DbSettings::at(&url), None).await.unwrap();
     static KEPT: Statement =
         Statement { name: "test.kept", sql: "select event from realtime.messages", types: &[] };
-    assert_eq!(client.query_one(&KEPT, &[]).await.unwrap().get::<_, &str>(0), "kept");
+    assert_eq!(client.query_one(&KEPT, &[]).await.unwrap().get::<String>(0), "kept");
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn what_somebody_else_provides_is_left_alone() {
     };
     provide(&db, None).await.unwrap();
     let row = client.query_one(&SOURCES, &[]).await.unwrap();
-    assert_eq!(row.get::<_, &str>(0), "|select null::uuid");
+    assert_eq!(row.get::<String>(0), "|select null::uuid");
 }
 
 #[tokio::test]
