@@ -1,10 +1,12 @@
 //! Real Postgres for tests. Start at [`database`], a fresh and migrated database of one's own on a
 //! server that all tests of this machine share; [`Cluster`] is a whole server of one's own, to be
-//! stopped and started at will; [`Rest`] is a real PostgREST over a database.
+//! stopped and started at will; [`Rest`] is a real PostgREST over a database; [`node_modules`] is
+//! what npm installs, kept between runs.
 //!
 //! Invariants: works as root and as anybody else; touches no Postgres but those it started itself;
 //! what a killed test left behind is removed by a later one.
 
+mod node_modules;
 mod program;
 mod rest;
 mod shared;
@@ -12,6 +14,7 @@ mod statements;
 mod test_db;
 
 pub use localstack::{Cluster, ClusterOptions, PostgresError};
+pub use node_modules::node_modules;
 pub use program::Program;
 pub use rest::Rest;
 pub use shared::{Stopped, stop};

@@ -176,7 +176,7 @@ fn migrations() -> String {
     hash(parts)[..16].to_owned()
 }
 
-fn hash<'a>(parts: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn hash<'a>(parts: impl Iterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);
