@@ -28,6 +28,28 @@ pub struct StackSettings {
     pub pg_bin: Option<PathBuf>,
 }
 
+/// What stands in for Supabase in the local stack.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Local stack")]
+pub struct GatewaySettings {
+    /// The port of what stands in for Supabase, on this machine only; 54321 unless set.
+    #[arg(long, env = "COGO_GATEWAY_PORT", value_name = "PORT")]
+    pub gateway_port: Option<u16>,
+
+    /// The folder of the edge functions; unless set, `edge-functions` here or further up.
+    #[arg(long, env = "COGO_FUNCTIONS", value_name = "FOLDER")]
+    pub functions: Option<PathBuf>,
+}
+
+impl GatewaySettings {
+    /// Where Supabase's own local stack has it.
+    const PORT: u16 = 54321;
+
+    pub fn port(&self) -> u16 {
+        self.gateway_port.unwrap_or(Self::PORT)
+    }
+}
+
 impl StackSettings {
     /// Where Supabase's own local stack has it.
     const PG_PORT: u16 = 54322;

@@ -20,6 +20,9 @@ pub struct Running {
     /// Where its HTTP API is, once it has one.
     #[serde(default)]
     pub api: Option<String>,
+    /// Where it stands in for Supabase, if it does.
+    #[serde(default)]
+    pub gateway: Option<String>,
 }
 
 impl Lock {

@@ -49,8 +49,9 @@ pub(crate) async fn recover(server: &Server) -> Result<(), StackError> {
     }
 }
 
-/// Every process of a Postgres has its data folder as its working directory.
-fn inside(data: &Path) -> Vec<u32> {
+/// Whose working directory it is: every process of a Postgres works in its data folder, and each
+/// other program in a folder of its own.
+pub(crate) fn inside(data: &Path) -> Vec<u32> {
     let Ok(data) = data.canonicalize() else { return Vec::new() };
     let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     processes

@@ -9,6 +9,7 @@ use std::process::Command;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::binaries::Binaries;
+use crate::watched::last_words;
 
 /// One Postgres server in a folder of its own: `data`, `log` and its socket. Knows how to make,
 /// start and stop it, not how long it lives.
@@ -139,9 +140,7 @@ impl Server {
 
     /// The end of its log.
     pub(crate) fn last_words(&self) -> String {
-        let text = fs::read_to_string(self.log()).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+        last_words(&self.log(), 20)
     }
 
     /// Its first process.

@@ -15,7 +15,7 @@ use crate::lock::{Lock, Running, holder};
 use crate::port::check_port;
 use crate::recover::recover;
 use crate::server::Server;
-use crate::watched::Watched;
+use crate::watched::{Farewell, SHELL, Watched, fresh_log};
 use crate::{Keys, PostgresError, StackError, StackSettings};
 
 /// The lasting local stack: a Postgres of its own in a data folder, with keys and a place for
@@ -48,7 +48,7 @@ impl Stack {
     ) -> Result<Self, StackError> {
         make_home(&folder)?;
         let port = settings.pg_port();
-        let running = Running { pid: std::process::id(), pg_port: port, api: None };
+        let running = Running { pid: std::process::id(), pg_port: port, ..Running::default() };
         let lock = Lock::take(&folder, &running)?;
         let keys = Keys::of(&folder)?;
         let server = Server::new(settings.binaries()?, folder.join("postgres"), port);
@@ -115,6 +115,11 @@ impl Stack {
         self.server.binaries().version()
     }
 
+    /// Where its Postgres listens, on 127.0.0.1.
+    pub fn pg_port(&self) -> u16 {
+        self.server.port()
+    }
+
     /// Its first process.
     pub fn pid(&self) -> Option<u32> {
         self.server.pid()
@@ -129,6 +134,16 @@ impl Stack {
     /// Lets other processes find the HTTP API.
     pub fn announce(&mut self, api: &str) -> Result<(), StackError> {
         self.running.api = Some(api.to_owned());
+        self.tell()
+    }
+
+    /// Lets other processes find what stands in for Supabase.
+    pub fn announce_gateway(&mut self, gateway: &str) -> Result<(), StackError> {
+        self.running.gateway = Some(gateway.to_owned());
+        self.tell()
+    }
+
+    fn tell(&self) -> Result<(), StackError> {
         let failed = |source| StackError::Folder { folder: self.folder.clone(), source };
         self.lock.tell(&self.running).map_err(failed)
     }
@@ -204,7 +219,7 @@ fn make(server: Server, password: &Secret) -> Result<Server, PostgresError> {
 async fn launch(server: &Server) -> Result<Watched, StackError> {
     let port = server.port().to_string();
     let sockets = server.home().display().to_string();
-    let mut watched = Watched::spawn(
+    let mut watched = watch(
         server,
         &[
             // Not in its configuration, because both may be others the next time.
@@ -212,6 +227,8 @@ async fn launch(server: &Server) -> Result<Watched, StackError> {
             ("unix_socket_directories", &sockets),
             ("listen_addresses", "127.0.0.1"),
             ("max_connections", "200"),
+            // As Supabase has it: whoever follows changes needs it.
+            ("wal_level", "logical"),
             ("timezone", "UTC"),
             ("log_timezone", "UTC"),
         ],
@@ -229,6 +246,21 @@ async fn launch(server: &Server) -> Result<Watched, StackError> {
         sleep(Duration::from_millis(50)).await;
     }
     Ok(watched)
+}
+
+fn watch(server: &Server, settings: &[(&str, &str)]) -> Result<Watched, PostgresError> {
+    let log = server.log();
+    let failed = |error| PostgresError::io(&log, error);
+    let file = fresh_log(&log).map_err(failed)?;
+    server.give(&log)?;
+    let postgres = server.binaries().command("postgres");
+    let mut program = vec![postgres.get_program().to_owned(), "-D".into(), server.data().into()];
+    for (name, value) in settings {
+        program.extend(["-c".into(), format!("{name}={value}").into()]);
+    }
+    let shell = server.binaries().as_owner(Path::new(SHELL));
+    Watched::spawn(shell, &program, file, Farewell::Interrupt)
+        .map_err(|error| PostgresError::io(Path::new(SHELL), error))
 }
 
 async fn create_database(server: &Server) -> Result<(), db::DbError> {

@@ -74,6 +74,14 @@ pub enum StackError {
     #[diagnostic(help("the next start recovers the data"))]
     StoppedHard { seconds: u64 },
 
+    #[error("there are no edge functions in {}: it has no {router}", .folder.display())]
+    #[diagnostic(help("name the folder that they and `_local` lie in with `--functions FOLDER`"))]
+    NoFunctions { folder: PathBuf, router: &'static str },
+
+    #[error("the gateway stopped by itself")]
+    #[diagnostic(help("this is a mistake of ours; start again, and report it"))]
+    GatewayDied,
+
     #[error(transparent)]
     Postgres(#[from] PostgresError),
 }

@@ -40,8 +40,12 @@ impl Place {
 
     /// The same in another process, which can be killed.
     pub(crate) fn start_elsewhere(&self) -> Holder {
+        self.start_elsewhere_with(&[])
+    }
+
+    pub(crate) fn start_elsewhere_with(&self, more: &[String]) -> Holder {
         let mut command = Command::new(example());
-        command.arg(self.data()).arg(self.settings.pg_port().to_string());
+        command.arg(self.data()).arg(self.settings.pg_port().to_string()).args(more);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -72,6 +76,13 @@ impl Holder {
     pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -44,9 +44,10 @@ async fn what_is_secret_is_readable_by_its_owner_alone() {
     let home = fs::metadata(place.data().join("postgres")).unwrap().permissions().mode();
     assert_eq!(home & 0o777, 0o700, "its socket believes whoever gets there");
     let shown = format!("{stack:?}");
-    for secret in [&keys.jwt_secret, &keys.secret_key] {
-        assert!(!shown.contains(secret.expose()));
+    for (name, secret) in keys.named() {
+        assert!(!shown.contains(secret.expose()), "{name}");
     }
+    assert!(!shown.contains(keys.authenticator_password.expose()));
     assert!(keys.secret_key.expose().starts_with("sb_secret_"));
     let wrong = stack.url().replacen("postgres:", "postgres:x", 2).replacen(
         "postgres:x//",
@@ -61,14 +62,46 @@ async fn what_is_secret_is_readable_by_its_owner_alone() {
 }
 
 #[tokio::test]
+async fn a_folder_of_an_earlier_version_gets_the_keys_it_lacks_and_keeps_the_others() {
+    let place = Place::new();
+    let stack = place.start().await.unwrap();
+    let (url, file) = (stack.url(), stack.keys().file.clone());
+    stack.stop().await.unwrap();
+    let whole = fs::read_to_string(&file).unwrap();
+    let old: Vec<&str> = whole.lines().take(4).collect();
+    fs::write(&file, old.join("\n")).unwrap();
+
+    let stack = place.start().await.unwrap();
+    assert_eq!(stack.url(), url, "the database knows its password");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with(&old.join("\n")), "nothing of it is touched");
+    let names = |text: &str| {
+        let names = text.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name);
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&text), names(&whole));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        connect(&url).await.query_one("show wal_level", &[]).await.unwrap().get::<_, &str>(0),
+        "logical"
+    );
+    stack.stop().await.unwrap();
+    let stack = place.start().await.unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), text, "made once");
+    stack.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn others_are_told_what_runs_for_as_long_as_it_does() {
     let place = Place::new();
     assert_eq!(Stack::running(&place.data()), None);
     let mut stack = place.start().await.unwrap();
     stack.announce("http://127.0.0.1:3000").unwrap();
+    stack.announce_gateway("http://127.0.0.1:54321").unwrap();
     let running = Stack::running(&place.data()).unwrap();
     assert_eq!((running.pid, running.pg_port), (std::process::id(), place.settings.pg_port()));
     assert_eq!(running.api.as_deref(), Some("http://127.0.0.1:3000"));
+    assert_eq!(running.gateway.as_deref(), Some("http://127.0.0.1:54321"));
     let keys = Stack::keys_of(&place.data()).unwrap();
     assert_eq!(Stack::url_of(&keys, running.pg_port), stack.url());
     stack.stop().await.unwrap();

@@ -1,0 +1,99 @@
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use db::{Db, DbError, DbSettings};
+
+use crate::kept::Program;
+use crate::keys::write_privately;
+use crate::tool::Tool;
+use crate::upstream::Upstream;
+use crate::{DATABASE, Keys};
+
+pub(crate) const POSTGREST: Tool = Tool { name: "postgrest", variable: "COGO_POSTGREST" };
+
+/// PostgREST on this stack's database, on a socket of its own in `folder`.
+pub(crate) fn postgrest(
+    program: PathBuf,
+    folder: &Path,
+    keys: &Keys,
+    pg_port: u16,
+    public_url: &str,
+) -> io::Result<Program> {
+    prepare(folder, keys, pg_port, public_url)?;
+    Ok(Program {
+        name: "PostgREST",
+        folder: folder.to_owned(),
+        line: vec![program.into(), folder.join(CONFIG).into()],
+        env: Vec::new(),
+        listens: Upstream::Unix(folder.join(SOCKET)),
+    })
+}
+
+const CONFIG: &str = "postgrest.conf";
+const SOCKET: &str = "socket";
+
+fn prepare(folder: &Path, keys: &Keys, pg_port: u16, public_url: &str) -> io::Result<()> {
+    make_private(folder)?;
+    let password = keys.authenticator_password.expose();
+    let jwt_secret = keys.jwt_secret.expose();
+    let socket = folder.join(SOCKET).display().to_string();
+    let lines = [
+        ("db-uri", format!("postgres://authenticator:{password}@127.0.0.1:{pg_port}/{DATABASE}")),
+        ("db-schemas", "public".to_owned()),
+        ("db-anon-role", "anon".to_owned()),
+        ("db-extra-search-path", "public, extensions".to_owned()),
+        ("jwt-secret", jwt_secret.to_owned()),
+        ("server-unix-socket", socket),
+        ("server-unix-socket-mode", "600".to_owned()),
+        ("openapi-server-proxy-uri", public_url.to_owned()),
+        // Not more: at `info` it would write down whole queries.
+        ("log-level", "error".to_owned()),
+    ];
+    let mut text = String::from("# Written by each start.\ndb-pool = 5\n");
+    for (name, value) in lines {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+        text.push_str(&format!("{name} = \"{value}\"\n"));
+    }
+    write_privately(&folder.join(CONFIG), &text)
+}
+
+/// A folder for its owner alone.
+pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::metadata(folder).map(drop)
+        }
+        made => made,
+    }
+}
+
+/// Lets the database tell PostgREST of every change to its tables and functions, whoever makes it,
+/// as Supabase's does; without it, a new table is unknown until somebody asks for a reload.
+pub(crate) async fn tell_of_changes(db: &DbSettings) -> Result<(), DbError> {
+    Db::connect(db)?.client().await?.batch("localstack.tell_of_changes", TELL_OF_CHANGES).await
+}
+
+const TELL_OF_CHANGES: &str = "
+create schema if not exists cogo_local;
+revoke all on schema cogo_local from public;
+
+create or replace function cogo_local.tell_postgrest() returns event_trigger
+language plpgsql set search_path = '' as $$
+begin
+    perform pg_catalog.pg_notify('pgrst', 'reload schema');
+end
+$$;
+
+do $$
+begin
+    if not exists (select from pg_catalog.pg_event_trigger where evtname = 'cogo_local_changed') then
+        create event trigger cogo_local_changed on ddl_command_end
+            execute function cogo_local.tell_postgrest();
+        create event trigger cogo_local_dropped on sql_drop
+            execute function cogo_local.tell_postgrest();
+    end if;
+end
+$$;
+";
