@@ -25,7 +25,7 @@ demo: ## see it work: an intent on its way to tested code, on a Postgres of its 
 	@.ci/setup run
 	@cargo run --package local --bin cogo -- demo
 
-dev: ## the same stack, to stay: a Postgres of its own and every worker, until Ctrl-C
+dev: ## the same stack, to stay: Postgres, what stands in for Supabase, every worker, until Ctrl-C
 	@.ci/setup run
 	@cargo run --package local --bin cogo -- dev
 

@@ -17,6 +17,7 @@ use crate::peek::Peek;
 use crate::replay::Replay;
 use crate::send::Send;
 use crate::stats::Stats;
+use crate::status::Status;
 use crate::tail::Tail;
 use crate::trace::Trace;
 use crate::workers::Workers;
@@ -60,6 +61,7 @@ pub(crate) struct Cogo {
 /// `run`, `dev` and `demo` are not among them: what they do depends on the workers.
 #[derive(Subcommand)]
 enum Commands {
+    Status(Status),
     Doctor(Doctor),
     Db(Migrations),
     Bus(Box<Bus>),
@@ -99,6 +101,7 @@ impl Cogo {
         stop: CancellationToken,
     ) -> miette::Result<Ended> {
         match self.command {
+            Commands::Status(status) => status.run().await,
             Commands::Doctor(doctor) => doctor.run().await,
             Commands::Db(migrations) => migrations.run().await,
             Commands::Bus(bus) => bus.command.run(&bus.connection, stop).await,

@@ -3,29 +3,17 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use boot::{ProcessSettings, Refused, matches};
+use clap::Command;
 use clap::error::ErrorKind;
-use clap::{Args, Command};
 use miette::{Report, miette};
-use model::nearest;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkerEntry;
+use crate::chosen::Chosen;
 use crate::command::command;
 use crate::ended::WrongUsage;
 use crate::run;
-
-/// Which workers.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct Chosen {
-    /// Run these workers alone, as in `agent-core,bus-keeper`.
-    #[arg(long, value_name = "WORKERS", value_delimiter = ',')]
-    only: Vec<String>,
-
-    /// Run all workers but these.
-    #[arg(long, value_name = "WORKERS", value_delimiter = ',', conflicts_with = "only")]
-    except: Vec<String>,
-}
 
 /// Workers that are about to run in this process, each as `cogo run` would run it.
 pub(crate) struct Crew {
@@ -43,21 +31,11 @@ impl Crew {
     ) -> Result<Self, Refused> {
         let mut command = command(&workers);
         let names: Vec<&str> = workers.iter().map(|worker| worker.name).collect();
-        if let Some(unknown) =
-            chosen.only.iter().chain(&chosen.except).find(|name| !names.contains(&name.as_str()))
-        {
-            let near = nearest(unknown, names.iter().copied());
-            let near = near.map_or_else(String::new, |near| format!(", did you mean {near}?"));
-            let told = format!("there is no worker {unknown}{near} (of {})", names.join(", "));
-            return Err(clap::Error::raw(ErrorKind::InvalidValue, told)
-                .format(&mut command)
-                .into());
+        if let Some(told) = chosen.mistake(&names) {
+            let error = clap::Error::raw(ErrorKind::InvalidValue, told);
+            return Err(error.format(&mut command).into());
         }
-        let wanted = |name: &str| {
-            let is_in = |list: &[String]| list.iter().any(|one| one == name);
-            (chosen.only.is_empty() || is_in(&chosen.only)) && !is_in(&chosen.except)
-        };
-        let workers = workers.into_iter().filter(|worker| wanted(worker.name)).collect();
+        let workers = workers.into_iter().filter(|worker| chosen.wants(worker.name)).collect();
         Ok(Self { workers, command, settings_file: process.settings.clone() })
     }
 

@@ -16,7 +16,7 @@ use crate::ended::Ended;
 use crate::human::{count, duration};
 use crate::intent_api::IntentApi;
 use crate::journey::follow;
-use crate::local::Local;
+use crate::local::{Local, Plan};
 use crate::out::{aside, say};
 use crate::table::width;
 use crate::waterfall::waterfall;
@@ -72,8 +72,9 @@ impl Demo {
             return self.attach(&theirs, running, &stop).await;
         }
         let folder = self.stack.folder(DEMO_FOLDER)?;
-        let (settings, port) = self.free_ports()?;
-        let started = Local::start(crew, &settings, folder, port, &stop).await?;
+        let (stack, port) = self.free_ports()?;
+        let plan = Plan { crew, stack, folder, port, services: None };
+        let started = Local::start(plan, &stop).await?;
         let Some(local) = started else { return Ok(Ended::Badly) };
         let (bus, db, api) = (local.bus.clone(), local.db.clone(), local.api.clone());
         let api = api.ok_or_else(|| miette::miette!("no worker of this program serves HTTP"))?;

@@ -7,6 +7,7 @@
 
 mod bench;
 mod cancel;
+mod chosen;
 mod command;
 mod connection;
 mod crew;
@@ -27,6 +28,7 @@ mod replay;
 mod run;
 mod send;
 mod stats;
+mod status;
 mod subject;
 mod table;
 mod tail;
@@ -43,8 +45,9 @@ use miette::IntoDiagnostic;
 use telemetry::LogSettings;
 use tokio_util::sync::CancellationToken;
 
+use crate::chosen::Chosen;
 use crate::command::{Cogo, command};
-use crate::crew::{Chosen, Crew};
+use crate::crew::Crew;
 use crate::demo::Demo;
 use crate::dev::Dev;
 use crate::ended::{Ended, explained, is_wrong_usage};

@@ -1,9 +1,11 @@
+use std::future::pending;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, BusSettings};
 use db::{DbSettings, migrate};
-use localstack::{Stack, StackSettings, check_port};
+use localstack::{Services, Stack, StackError, StackSettings, Wanted, check_port};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -20,40 +22,61 @@ pub(crate) struct Local {
     /// Of the worker that serves HTTP, if it is among them.
     pub(crate) api: Option<IntentApi>,
     pub(crate) workers: Vec<&'static str>,
+    /// What stands in for Supabase, if anything does.
+    pub(crate) services: Option<Services>,
     members: Members,
     stop_members: CancellationToken,
+}
+
+/// What is to run, and where.
+pub(crate) struct Plan {
+    pub(crate) crew: Crew,
+    pub(crate) stack: StackSettings,
+    pub(crate) folder: PathBuf,
+    /// Of the worker that serves HTTP.
+    pub(crate) port: u16,
+    pub(crate) services: Option<Wanted>,
 }
 
 /// Longer than any worker's own grace.
 const DRAINING: Duration = Duration::from_secs(60);
 
 impl Local {
-    /// Starts everything in `folder`, and returns when it is ready; with nothing if it was told to
-    /// stop before that.
+    /// Starts everything in the plan's folder, and returns when it is ready; with nothing if it was
+    /// told to stop before that.
     pub(crate) async fn start(
-        crew: Crew,
-        settings: &StackSettings,
-        folder: PathBuf,
-        port: u16,
+        plan: Plan,
         stop: &CancellationToken,
     ) -> miette::Result<Option<Self>> {
+        let Plan { crew, stack: settings, folder, port, services: wanted } = plan;
         let serves_http = crew.has("PORT");
-        // Of our own folder's holder, who probably has the port, the stack has more to say.
-        if serves_http && Stack::running(&folder).is_none() {
-            check_port(port, "--port")?;
+        // Of our own folder's holder, who probably has the ports, the stack has more to say.
+        if Stack::running(&folder).is_none() {
+            if serves_http {
+                check_port(port, "--port")?;
+            }
+            if let Some(wanted) = &wanted {
+                wanted.check()?;
+            }
         }
         let starting = async {
-            let stack = Stack::start(settings, folder, aside).await?;
+            let mut stack = Stack::start(&settings, folder, aside).await?;
             let db = DbSettings::at(&stack.url()).named("cogo");
             let applied = migrate::apply(&db).await?;
             if !applied.is_empty() {
                 aside(&format!("applied {}", count(applied.len(), "migration")));
             }
-            Ok::<_, miette::Report>((stack, db))
+            let mut services = None;
+            if let Some(wanted) = &wanted {
+                let started = Services::start(&stack, &db, wanted, Arc::new(aside)).await?;
+                stack.announce_gateway(&started.url())?;
+                services = Some(started);
+            }
+            Ok::<_, miette::Report>((stack, db, services))
         };
-        let (mut stack, db) = tokio::select! {
+        let (mut stack, db, services) = tokio::select! {
             started = Box::pin(starting) => started?,
-            // The server stops by itself when nobody holds it.
+            // Servers stop by themselves when nobody holds them.
             () = stop.cancelled() => return Ok(None),
         };
         let bus = Bus::connect(&db, &BusSettings::default())?;
@@ -69,11 +92,14 @@ impl Local {
         let members = match crew.start(&given(&stack, &db, port), &stop_members) {
             Ok(members) => members,
             Err(report) => {
+                if let Some(services) = services {
+                    services.stop().await;
+                }
                 stack.stop().await?;
                 return Err(report);
             }
         };
-        let mut local = Self { stack, db, bus, api, workers, members, stop_members };
+        let mut local = Self { stack, db, bus, api, workers, services, members, stop_members };
         let ready = async |api: Option<IntentApi>| {
             if let Some(api) = api {
                 api.ready().await;
@@ -84,6 +110,7 @@ impl Local {
             () = ready(api) => None,
             report = local.members.ended_early() => Some(Err(report)),
             died = local.stack.died() => Some(Err(died.into())),
+            died = died(&mut local.services) => Some(Err(died.into())),
             () = stop.cancelled() => Some(Ok(None)),
         };
         match ended {
@@ -94,7 +121,7 @@ impl Local {
 
     /// Runs `work` beside the workers until it is done, somebody dies, or `stop`; with nothing if
     /// it was not done. Then stops all of it in order: workers first, which may still finish what
-    /// they hold, the database last.
+    /// they hold, then what stands in for Supabase, the database last.
     pub(crate) async fn run<T>(
         mut self,
         work: impl Future<Output = miette::Result<T>>,
@@ -108,6 +135,7 @@ impl Local {
                 Ok(None)
             }
             died = self.stack.died() => Err(died.into()),
+            died = died(&mut self.services) => Err(died.into()),
             report = self.members.ended_early() => Err(report),
             done = work => done.map(Some),
         };
@@ -129,10 +157,20 @@ impl Local {
         }
         // Whoever still runs ends here, before the database does.
         drop(self.members);
+        if let Some(services) = self.services {
+            services.stop().await;
+        }
         let stopped = self.stack.stop().await;
         let done = ended?;
         stopped?;
         failed.map_or(Ok(done), Err)
+    }
+}
+
+async fn died(services: &mut Option<Services>) -> StackError {
+    match services {
+        Some(services) => services.died().await,
+        None => pending().await,
     }
 }
 

@@ -95,7 +95,11 @@ fn wrong_names_and_settings_are_refused_before_anything_starts() {
     let place = Place::new();
     let said = place.refused(&["dev", "--only", "prob"]);
     assert_eq!(said.code, Some(2));
-    assert!(said.err.contains("there is no worker prob, did you mean probe?"), "{}", said.err);
+    assert!(
+        said.err.contains("there is no part or worker prob, did you mean probe?"),
+        "{}",
+        said.err
+    );
     let said = place.refused(&["dev", "--only", "probe", "--except", "probe"]);
     assert_eq!(said.code, Some(2));
     assert!(!place.data().exists());

@@ -5,6 +5,7 @@ const COMMANDS: &[&[&str]] = &[
     &[],
     &["demo"],
     &["dev"],
+    &["status"],
     &["doctor"],
     &["db"],
     &["db", "migrate"],

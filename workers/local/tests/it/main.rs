@@ -7,6 +7,7 @@ mod doctor;
 mod errors;
 mod follow;
 mod help;
+mod parts;
 mod place;
 mod probe;
 mod reports;

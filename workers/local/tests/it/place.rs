@@ -16,6 +16,7 @@ pub(crate) struct Place {
     folder: TempDir,
     pg_port: String,
     pub(crate) port: String,
+    pub(crate) gateway_port: String,
 }
 
 impl Place {
@@ -23,7 +24,7 @@ impl Place {
         // Short, because sockets lie in it, and open to the user that Postgres runs as.
         let folder = tempfile::Builder::new().prefix("cogo-dev-").tempdir_in("/var/tmp").unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        Self { folder, pg_port: free_port(), port: free_port() }
+        Self { folder, pg_port: free_port(), port: free_port(), gateway_port: free_port() }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -35,7 +36,7 @@ impl Place {
         // The rest of the environment stays: builds need it to find their tools.
         command.args(arguments).env_remove("DATABASE_URL").env_remove("COGO_SETTINGS");
         command.env("COGO_HOME", self.data()).env("COGO_PG_PORT", &self.pg_port);
-        command.env("PORT", &self.port);
+        command.env("PORT", &self.port).env("COGO_GATEWAY_PORT", &self.gateway_port);
         command
     }
 
@@ -48,6 +49,27 @@ impl Place {
         let mut dev = Dev { child, lines };
         dev.hears("Events as they happen");
         dev
+    }
+
+    /// The role that PostgREST connects as, on a stack that is not running.
+    pub(crate) fn make_authenticator(&self) {
+        let dev = self.dev(&["--only", "postgres"]);
+        let keys = fs::read_to_string(self.data().join("keys.env")).unwrap();
+        let value = |name: &str| {
+            let mut lines = keys.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap().to_owned()
+        };
+        let mut psql = Command::new("psql");
+        psql.args(["-h", "127.0.0.1", "-p", &self.pg_port, "-U", "postgres", "cogo", "-qc"]);
+        psql.arg(format!(
+            "create role authenticator login noinherit password '{}';
+             grant anon, authenticated, service_role to authenticator",
+            value("AUTHENTICATOR_PASSWORD")
+        ));
+        let made = psql.env("PGPASSWORD", value("PGPASSWORD")).status().unwrap();
+        assert!(made.success());
+        dev.signal(Signal::SIGINT);
+        assert_eq!(dev.ended(), Some(0));
     }
 
     /// Any other command, as the ready line says.
