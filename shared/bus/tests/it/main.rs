@@ -6,6 +6,7 @@ mod any_order;
 mod bad_input;
 mod cancelling;
 mod claiming;
+mod client_reads;
 mod concurrent;
 mod fixture;
 mod keeping;

@@ -62,12 +62,32 @@ async fn no_function_of_ours_is_open_to_clients_but_those_their_policies_need() 
     let rows = on.rows(sql, &[]).await;
     let open: BTreeSet<&str> = rows.iter().map(|row| row.get(0)).collect();
     let needed = ["cogo.caller_tenant()", "cogo.is_open(text,text,name)", "cogo.new_trace_id()"];
-    let expected: BTreeSet<&str> = needed.into_iter().chain(FOR_CLIENTS).collect();
+    let expected: BTreeSet<&str> = needed.iter().chain(FOR_CLIENTS).copied().collect();
     assert_eq!(open, expected);
 }
 
-/// The first answers a policy; the others look at who calls.
-const FOR_CLIENTS: [&str; 2] = ["cogo.may_listen(text)", "bus_watch(text,bigint)"];
+#[tokio::test]
+async fn what_clients_may_call_is_closed_to_those_who_are_not_signed_in() {
+    let on = Fixture::new().await;
+    for function in FOR_CLIENTS {
+        let sql = "select has_function_privilege('anon', $1::text::regprocedure, 'execute')";
+        assert!(!on.row(sql, &[function]).await.get::<_, bool>(0), "{function}");
+    }
+}
+
+/// What they read with one call, each as far as it may; the first answers a policy.
+const FOR_CLIENTS: &[&str] = &[
+    "cogo.may_listen(text)",
+    "bus_watch(text,bigint)",
+    "bus_caller()",
+    "bus_dead_letters(jsonb)",
+    "bus_overview()",
+    "bus_retry(bigint)",
+    "bus_trace(text)",
+    "bus_trace_at_rest(text)",
+    "bus_trace_events(text,bigint,integer)",
+    "bus_workers()",
+];
 
 #[tokio::test]
 async fn every_table_has_forced_row_level_security_and_a_policy() {
