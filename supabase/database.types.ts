@@ -1,0 +1,626 @@
+// The schema `public` after all migrations, for supabase-js. Written by tests/database_types.rs.
+
+export type Json =
+  | string
+  | number
+  | boolean
+  | null
+  | { [key: string]: Json | undefined }
+  | Json[];
+
+export type Database = {
+  public: {
+    Tables: {
+      agent_messages_dlq: {
+        Row: {
+          attempts: number;
+          created_at: string;
+          error: string | null;
+          id: number;
+          orig_id: number;
+          payload: Json;
+          reason: string;
+          replayed_as: number | null;
+          role: string;
+          service: string;
+          shard: number;
+          tenant: string;
+          trace_id: string;
+        };
+        Insert: {
+          attempts: number;
+          created_at?: string;
+          error?: string | null;
+          id?: never;
+          orig_id: number;
+          payload: Json;
+          reason: string;
+          replayed_as?: number | null;
+          role: string;
+          service: string;
+          shard: number;
+          tenant: string;
+          trace_id: string;
+        };
+        Update: {
+          attempts?: number;
+          created_at?: string;
+          error?: string | null;
+          id?: never;
+          orig_id?: number;
+          payload?: Json;
+          reason?: string;
+          replayed_as?: number | null;
+          role?: string;
+          service?: string;
+          shard?: number;
+          tenant?: string;
+          trace_id?: string;
+        };
+        Relationships: [];
+      };
+      bus_events: {
+        Row: {
+          agent_id: string | null;
+          created_at: string;
+          event_type: string;
+          id: number;
+          message_id: number | null;
+          payload: Json;
+          project_id: string | null;
+          reason: string | null;
+          role: string | null;
+          service: string | null;
+          shard: number | null;
+          tenant: string;
+          trace_id: string;
+        };
+        Insert: {
+          agent_id?: string | null;
+          created_at?: string;
+          event_type: string;
+          id?: never;
+          message_id?: number | null;
+          payload?: Json;
+          project_id?: string | null;
+          reason?: string | null;
+          role?: string | null;
+          service?: string | null;
+          shard?: number | null;
+          tenant?: string;
+          trace_id: string;
+        };
+        Update: {
+          agent_id?: string | null;
+          created_at?: string;
+          event_type?: string;
+          id?: never;
+          message_id?: number | null;
+          payload?: Json;
+          project_id?: string | null;
+          reason?: string | null;
+          role?: string | null;
+          service?: string | null;
+          shard?: number | null;
+          tenant?: string;
+          trace_id?: string;
+        };
+        Relationships: [];
+      };
+      bus_routes: {
+        Row: {
+          allowed_targets: string[] | null;
+          backoff_base: string;
+          backoff_cap: string;
+          created_at: string;
+          id: number;
+          lease: string;
+          max_attempts: number;
+          max_in_flight: number | null;
+          max_in_flight_per_tenant: number | null;
+          max_payload: number;
+          open_to: string[];
+          paused: boolean;
+          rate: number | null;
+          rate_per_tenant: number | null;
+          role: string;
+          service: string;
+          ttl: string | null;
+        };
+        Insert: {
+          allowed_targets?: string[] | null;
+          backoff_base?: string;
+          backoff_cap?: string;
+          created_at?: string;
+          id?: never;
+          lease?: string;
+          max_attempts?: number;
+          max_in_flight?: number | null;
+          max_in_flight_per_tenant?: number | null;
+          max_payload?: number;
+          open_to?: string[];
+          paused?: boolean;
+          rate?: number | null;
+          rate_per_tenant?: number | null;
+          role: string;
+          service: string;
+          ttl?: string | null;
+        };
+        Update: {
+          allowed_targets?: string[] | null;
+          backoff_base?: string;
+          backoff_cap?: string;
+          created_at?: string;
+          id?: never;
+          lease?: string;
+          max_attempts?: number;
+          max_in_flight?: number | null;
+          max_in_flight_per_tenant?: number | null;
+          max_payload?: number;
+          open_to?: string[];
+          paused?: boolean;
+          rate?: number | null;
+          rate_per_tenant?: number | null;
+          role?: string;
+          service?: string;
+          ttl?: string | null;
+        };
+        Relationships: [];
+      };
+      circuits: {
+        Row: {
+          created_at: string;
+          failures: number;
+          opened_at: string | null;
+          probe_id: number | null;
+          retry_at: string | null;
+          state: string;
+          target: string;
+          updated_at: string;
+        };
+        Insert: {
+          created_at?: string;
+          failures?: number;
+          opened_at?: string | null;
+          probe_id?: number | null;
+          retry_at?: string | null;
+          state?: string;
+          target: string;
+          updated_at?: string;
+        };
+        Update: {
+          created_at?: string;
+          failures?: number;
+          opened_at?: string | null;
+          probe_id?: number | null;
+          retry_at?: string | null;
+          state?: string;
+          target?: string;
+          updated_at?: string;
+        };
+        Relationships: [];
+      };
+      execution_policies: {
+        Row: {
+          circuit_failures: number;
+          circuit_open_for: string;
+          created_at: string;
+          description: string | null;
+          id: number;
+          max_cost_usd: number | null;
+          max_tokens: number | null;
+          max_ttl_ms: number | null;
+          models: string[] | null;
+          target: string;
+        };
+        Insert: {
+          circuit_failures?: number;
+          circuit_open_for?: string;
+          created_at?: string;
+          description?: string | null;
+          id?: never;
+          max_cost_usd?: number | null;
+          max_tokens?: number | null;
+          max_ttl_ms?: number | null;
+          models?: string[] | null;
+          target: string;
+        };
+        Update: {
+          circuit_failures?: number;
+          circuit_open_for?: string;
+          created_at?: string;
+          description?: string | null;
+          id?: never;
+          max_cost_usd?: number | null;
+          max_tokens?: number | null;
+          max_ttl_ms?: number | null;
+          models?: string[] | null;
+          target?: string;
+        };
+        Relationships: [];
+      };
+      executions: {
+        Row: {
+          agent_id: string | null;
+          attempts: number;
+          budget: Json;
+          created_at: string;
+          ended_at: string | null;
+          expires_at: string;
+          id: number;
+          model: string | null;
+          opening: string | null;
+          reason: string | null;
+          stage: string;
+          state: string;
+          target: string;
+          target_id: number | null;
+          tenant: string;
+          trace_id: string;
+        };
+        Insert: {
+          agent_id?: string | null;
+          attempts?: number;
+          budget: Json;
+          created_at?: string;
+          ended_at?: string | null;
+          expires_at: string;
+          id: number;
+          model?: string | null;
+          opening?: string | null;
+          reason?: string | null;
+          stage: string;
+          state: string;
+          target: string;
+          target_id?: number | null;
+          tenant: string;
+          trace_id: string;
+        };
+        Update: {
+          agent_id?: string | null;
+          attempts?: number;
+          budget?: Json;
+          created_at?: string;
+          ended_at?: string | null;
+          expires_at?: string;
+          id?: number;
+          model?: string | null;
+          opening?: string | null;
+          reason?: string | null;
+          stage?: string;
+          state?: string;
+          target?: string;
+          target_id?: number | null;
+          tenant?: string;
+          trace_id?: string;
+        };
+        Relationships: [];
+      };
+      intents: {
+        Row: {
+          created_at: string;
+          default_assignment: Json;
+          description: string;
+          enabled: boolean;
+          name: string;
+          payload_schema: Json;
+          target: string;
+          updated_at: string;
+        };
+        Insert: {
+          created_at?: string;
+          default_assignment?: Json;
+          description?: string;
+          enabled?: boolean;
+          name: string;
+          payload_schema?: Json;
+          target: string;
+          updated_at?: string;
+        };
+        Update: {
+          created_at?: string;
+          default_assignment?: Json;
+          description?: string;
+          enabled?: boolean;
+          name?: string;
+          payload_schema?: Json;
+          target?: string;
+          updated_at?: string;
+        };
+        Relationships: [];
+      };
+      workers: {
+        Row: {
+          agent_name: string;
+          busy: number;
+          created_at: string;
+          digest: string | null;
+          drain_requested: boolean;
+          host: string | null;
+          id: string;
+          image: string | null;
+          pod_uid: string | null;
+          release_id: string | null;
+          role: string | null;
+          seen_at: string;
+          service: string | null;
+          shards: number[] | null;
+          slots: number;
+          started_at: string;
+          state: string;
+          tenant: string | null;
+          version: string | null;
+        };
+        Insert: {
+          agent_name: string;
+          busy?: number;
+          created_at?: string;
+          digest?: string | null;
+          drain_requested?: boolean;
+          host?: string | null;
+          id: string;
+          image?: string | null;
+          pod_uid?: string | null;
+          release_id?: string | null;
+          role?: string | null;
+          seen_at?: string;
+          service?: string | null;
+          shards?: number[] | null;
+          slots?: number;
+          started_at?: string;
+          state?: string;
+          tenant?: string | null;
+          version?: string | null;
+        };
+        Update: {
+          agent_name?: string;
+          busy?: number;
+          created_at?: string;
+          digest?: string | null;
+          drain_requested?: boolean;
+          host?: string | null;
+          id?: string;
+          image?: string | null;
+          pod_uid?: string | null;
+          release_id?: string | null;
+          role?: string | null;
+          seen_at?: string;
+          service?: string | null;
+          shards?: number[] | null;
+          slots?: number;
+          started_at?: string;
+          state?: string;
+          tenant?: string | null;
+          version?: string | null;
+        };
+        Relationships: [];
+      };
+    };
+    Views: {
+      agent_messages: {
+        Row: {
+          attempts: number | null;
+          cancel_requested: boolean | null;
+          claimed_at: string | null;
+          claimed_by: string | null;
+          created_at: string | null;
+          done_at: string | null;
+          error: string | null;
+          expires_at: string | null;
+          id: number | null;
+          idempotency_key: string | null;
+          last_error_at: string | null;
+          lease_until: string | null;
+          max_attempts: number | null;
+          ordering_key: string | null;
+          parent_id: number | null;
+          payload: Json | null;
+          priority: number | null;
+          project_id: string | null;
+          replay_of: number | null;
+          result_snippet: string | null;
+          result_url: string | null;
+          retry_at: string | null;
+          role: string | null;
+          service: string | null;
+          shard: number | null;
+          status: string | null;
+          tenant: string | null;
+          trace_id: string | null;
+          traceparent: string | null;
+        };
+        Insert: {
+          attempts?: never;
+          cancel_requested?: never;
+          claimed_at?: never;
+          claimed_by?: never;
+          created_at?: string | null;
+          done_at?: never;
+          error?: never;
+          expires_at?: string | null;
+          id?: number | null;
+          idempotency_key?: string | null;
+          last_error_at?: string | null;
+          lease_until?: never;
+          max_attempts?: number | null;
+          ordering_key?: string | null;
+          parent_id?: number | null;
+          payload?: Json | null;
+          priority?: number | null;
+          project_id?: string | null;
+          replay_of?: number | null;
+          result_snippet?: never;
+          result_url?: never;
+          retry_at?: string | null;
+          role?: string | null;
+          service?: string | null;
+          shard?: number | null;
+          status?: never;
+          tenant?: string | null;
+          trace_id?: string | null;
+          traceparent?: string | null;
+        };
+        Update: {
+          attempts?: never;
+          cancel_requested?: never;
+          claimed_at?: never;
+          claimed_by?: never;
+          created_at?: string | null;
+          done_at?: never;
+          error?: never;
+          expires_at?: string | null;
+          id?: number | null;
+          idempotency_key?: string | null;
+          last_error_at?: string | null;
+          lease_until?: never;
+          max_attempts?: number | null;
+          ordering_key?: string | null;
+          parent_id?: number | null;
+          payload?: Json | null;
+          priority?: number | null;
+          project_id?: string | null;
+          replay_of?: number | null;
+          result_snippet?: never;
+          result_url?: never;
+          retry_at?: string | null;
+          role?: string | null;
+          service?: string | null;
+          shard?: number | null;
+          status?: never;
+          tenant?: string | null;
+          trace_id?: string | null;
+          traceparent?: string | null;
+        };
+        Relationships: [];
+      };
+    };
+    Functions: {
+      bus_beat: {
+        Args: { p_worker: Json };
+        Returns: boolean;
+      };
+      bus_caller: {
+        Args: Record<PropertyKey, never>;
+        Returns: Json;
+      };
+      bus_cancel: {
+        Args: { p_id: number; p_reason?: string };
+        Returns: string;
+      };
+      bus_cancel_trace: {
+        Args: { p_trace_id: string; p_reason?: string };
+        Returns: { cancelled: number; asked: number };
+      };
+      bus_claim: {
+        Args: { p_worker: string; p_routes: string[]; p_limit?: number; p_lanes?: number[]; p_after?: number[] };
+        Returns: { id: number; lease: string; lane: number; service: string; role: string; shard: number; tenant: string; project_id: string; trace_id: string; traceparent: string; parent_id: number; ordering_key: string; attempt: number; max_attempts: number; created_at: string; lease_until: string; lease_ms: number; payload: Json }[];
+      };
+      bus_dead_letters: {
+        Args: { p_filter?: Json };
+        Returns: Json;
+      };
+      bus_done: {
+        Args: { p_worker: string; p_ids: number[]; p_leases: string[]; p_event_types?: string[]; p_event_payloads?: Json[] };
+        Returns: number[];
+      };
+      bus_drain: {
+        Args: { p_worker: string };
+        Returns: boolean;
+      };
+      bus_emit: {
+        Args: { p_events: Json };
+        Returns: number;
+      };
+      bus_overview: {
+        Args: Record<PropertyKey, never>;
+        Returns: Json;
+      };
+      bus_park: {
+        Args: { p_worker: string; p_channel: string; p_routes: string[]; p_ms: number };
+        Returns: number;
+      };
+      bus_pause: {
+        Args: { p_service: string; p_role: string; p_paused?: boolean };
+        Returns: undefined;
+      };
+      bus_publish: {
+        Args: { p_messages: Json };
+        Returns: { place: number; id: number; trace_id: string; attached: boolean }[];
+      };
+      bus_renew: {
+        Args: { p_worker: string; p_ids: number[]; p_leases: string[] };
+        Returns: { id: number; lease_until: string; lease_ms: number; cancel_requested: boolean }[];
+      };
+      bus_replay: {
+        Args: { p_id: number };
+        Returns: number;
+      };
+      bus_retain: {
+        Args: { p_worker: string; p_from?: Json; p_limit?: number; p_messages?: string; p_events?: string; p_workers?: string; p_dead_letters?: string; p_quiet?: string };
+        Returns: Json;
+      };
+      bus_retry: {
+        Args: { p_message_id: number };
+        Returns: Json;
+      };
+      bus_ring: {
+        Args: { p_worker: string; p_routes: string[] };
+        Returns: undefined;
+      };
+      bus_settle: {
+        Args: { p_worker: string; p_outcomes: Json };
+        Returns: { id: number; accepted: boolean; state: string }[];
+      };
+      bus_sweep: {
+        Args: { p_worker: string; p_limit?: number };
+        Returns: Json;
+      };
+      bus_trace: {
+        Args: { p_trace_id: string };
+        Returns: Json;
+      };
+      bus_trace_at_rest: {
+        Args: { p_trace_id: string };
+        Returns: boolean;
+      };
+      bus_trace_events: {
+        Args: { p_trace_id: string; p_after?: number; p_limit?: number };
+        Returns: Json;
+      };
+      bus_unpark: {
+        Args: { p_worker: string };
+        Returns: undefined;
+      };
+      bus_workers: {
+        Args: Record<PropertyKey, never>;
+        Returns: Json;
+      };
+      execution_follow: {
+        Args: { p_limit?: number };
+        Returns: Json;
+      };
+      execution_forward: {
+        Args: { p_worker: string; p_id: number; p_lease: string; p_target: string; p_assignment: Json; p_default_budget: Json };
+        Returns: { verdict: string; reason: string; target_id: number }[];
+      };
+      execution_retain: {
+        Args: { p_keep: string; p_limit?: number };
+        Returns: number;
+      };
+      intent_publish: {
+        Args: { p_message: Json; p_limit: number };
+        Returns: { verdict: string; id: number; trace_id: string; attached: boolean }[];
+      };
+      intent_replay: {
+        Args: { p_id: number; p_limit: number };
+        Returns: { verdict: string; id: number }[];
+      };
+      intent_undecided: {
+        Args: { p_most?: number };
+        Returns: number;
+      };
+    };
+    Enums: { [_ in never]: never };
+    CompositeTypes: { [_ in never]: never };
+  };
+};
