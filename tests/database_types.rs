@@ -1,5 +1,6 @@
 //! `supabase/database.types.ts` says what the migrated schema says. It is written by this test when
 //! COGO_WRITE_TYPES is set, in the shape that supabase-js expects.
+#![expect(clippy::unwrap_used, reason = "clippy allows it in tests, but not in what they share")]
 
 use std::fmt::Write as _;
 use std::path::Path;

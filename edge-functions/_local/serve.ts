@@ -18,7 +18,7 @@ const functions = (await listed(config)).map(({ name, entrypoint, verifyJwt }) =
 );
 const server = Deno.serve({
   hostname: Deno.env.get("HOST") || "127.0.0.1",
-  port: Number(Deno.env.get("PORT") || 54324),
+  port: Number(Deno.env.get("PORT") ?? 54324),
   onListen: ({ hostname, port }) => console.log(`functions on http://${hostname}:${port}`),
 }, router(new Map(functions)));
 

@@ -45,10 +45,8 @@ export function serverKey(): string {
 }
 
 function restUrl(): string {
-  // Where PostgREST is not behind Supabase's gateway.
-  const own = Deno.env.get("COGO_REST_URL");
-  if (own) return own.replace(/\/$/, "");
-  return `${(Deno.env.get("SUPABASE_URL") || missing("SUPABASE_URL")).replace(/\/$/, "")}/rest/v1`;
+  const url = Deno.env.get("SUPABASE_URL") || missing("SUPABASE_URL");
+  return `${url.replace(/\/$/, "")}/rest/v1`;
 }
 
 /** The gateway wants to know the project's key, PostgREST the caller's. */
@@ -80,12 +78,11 @@ const STATUS: Record<string, number> = {
 
 function decoded(name: string, status: number, text: string): Refusal {
   const { code = "", message = "", hint = "" } = parsed(text);
-  if (status === 401 || code === "PGRST301" || code === "PGRST303") {
-    return unauthenticated("the token is not valid here, or has expired");
-  }
   if (code === "42501") {
+    if (status === 401) return unauthenticated("nobody is signed in");
     return new Refusal(403, "forbidden", "this is not for you", "sign in as somebody who may");
   }
+  if (status === 401) return unauthenticated("the token is not valid here, or has expired");
   if (code === "PGRST202") {
     console.error(`the database has no function ${name}; are all migrations applied?`);
     return new Refusal(503, "database_outdated", "the database is not ready", "apply migrations");
@@ -93,7 +90,7 @@ function decoded(name: string, status: number, text: string): Refusal {
   const known = STATUS[code];
   if (known !== undefined && known < 500) {
     const kind = { 404: "not_found", 409: "conflict" }[known] ?? "request_invalid";
-    return new Refusal(known, kind, message, hint);
+    return new Refusal(known, kind, message, hint || "correct it and ask again");
   }
   console.error(`rpc ${name} failed with ${status} ${code}: ${message}`);
   return new Refusal(
