@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use bus::{Bus, BusError, BusSettings, Server};
+use bus::{Bus, BusError, BusSettings, Doorbell, Server};
 use clap::Args;
 use db::migrate::{self, MigrateError, State};
 use db::{DbError, SessionMode};
@@ -174,11 +174,11 @@ fn clocks(server: &Server) -> Check {
 
 fn mode(bus: &Bus) -> Check {
     let check = "session mode";
-    match (bus.db().mode(), bus.listens()) {
-        (SessionMode::Session, true) => {
+    match (bus.db().mode(), bus.doorbell()) {
+        (SessionMode::Session, Doorbell::Listen) => {
             fine(check, "connections stay ours; workers are rung (LISTEN/NOTIFY)".to_owned())
         }
-        (SessionMode::Session, false) => advice(
+        (SessionMode::Session, _) => advice(
             check,
             "connections stay ours, but workers only poll".to_owned(),
             "unset BUS_DOORBELL to be rung",
@@ -187,6 +187,10 @@ fn mode(bus: &Bus) -> Check {
             check,
             "a pooler in transaction mode; workers poll, up to a second late".to_owned(),
             "use a direct connection or the pooler's session port (5432) to be rung",
+        ),
+        (SessionMode::Supabase, Doorbell::Realtime) => fine(
+            check,
+            "requests to Supabase's REST API; workers are rung over Realtime".to_owned(),
         ),
         (SessionMode::Supabase, _) => advice(
             check,

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, BusSettings};
-use db::{DbSettings, migrate};
-use localstack::{Services, Stack, StackError, StackSettings, Wanted, check_port};
+use db::{Db, DbSettings, Statement, migrate};
+use localstack::{Part, Services, Stack, StackError, StackSettings, Wanted, check_port};
+use standin::{ApiKeys, Standin, StandinSettings};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,7 @@ pub(crate) struct Local {
     pub(crate) workers: Vec<&'static str>,
     /// What stands in for Supabase, if anything does.
     pub(crate) services: Option<Services>,
+    realtime: Option<Standin>,
     members: Members,
     stop_members: CancellationToken,
 }
@@ -62,19 +64,27 @@ impl Local {
         let starting = async {
             let mut stack = Stack::start(&settings, folder, aside).await?;
             let db = DbSettings::at(&stack.url()).named("cogo");
+            if wanted.is_some() {
+                standin::provide(&db, Some(&stack.keys().authenticator_password)).await?;
+            }
             let applied = migrate::apply(&db).await?;
             if !applied.is_empty() {
                 aside(&format!("applied {}", count(applied.len(), "migration")));
             }
-            let mut services = None;
-            if let Some(wanted) = &wanted {
-                let started = Services::start(&stack, &db, wanted, Arc::new(aside)).await?;
+            let (mut services, mut realtime) = (None, None);
+            if let Some(mut wanted) = wanted {
+                if wanted.parts.contains(&Part::Realtime) {
+                    let standin = serve_realtime(&stack, &db).await?;
+                    wanted.realtime = Some(standin.address());
+                    realtime = Some(standin);
+                }
+                let started = Services::start(&stack, &db, &wanted, Arc::new(aside)).await?;
                 stack.announce_gateway(&started.url())?;
                 services = Some(started);
             }
-            Ok::<_, miette::Report>((stack, db, services))
+            Ok::<_, miette::Report>((stack, db, services, realtime))
         };
-        let (mut stack, db, services) = tokio::select! {
+        let (mut stack, db, services, realtime) = tokio::select! {
             started = Box::pin(starting) => started?,
             // Servers stop by themselves when nobody holds them.
             () = stop.cancelled() => return Ok(None),
@@ -92,14 +102,13 @@ impl Local {
         let members = match crew.start(&given(&stack, &db, port), &stop_members) {
             Ok(members) => members,
             Err(report) => {
-                if let Some(services) = services {
-                    services.stop().await;
-                }
+                end_services(services, realtime).await;
                 stack.stop().await?;
                 return Err(report);
             }
         };
-        let mut local = Self { stack, db, bus, api, workers, services, members, stop_members };
+        let mut local =
+            Self { stack, db, bus, api, workers, services, realtime, members, stop_members };
         let ready = async |api: Option<IntentApi>| {
             if let Some(api) = api {
                 api.ready().await;
@@ -157,13 +166,33 @@ impl Local {
         }
         // Whoever still runs ends here, before the database does.
         drop(self.members);
-        if let Some(services) = self.services {
-            services.stop().await;
-        }
+        end_services(self.services, self.realtime).await;
         let stopped = self.stack.stop().await;
         let done = ended?;
         stopped?;
         failed.map_or(Ok(done), Err)
+    }
+}
+
+/// Realtime, on a database that may have been made before it had any.
+async fn serve_realtime(stack: &Stack, db: &DbSettings) -> miette::Result<Standin> {
+    Db::connect(db)?.query(&ATTACH, &[]).await?;
+    let keys = stack.keys();
+    let api_keys =
+        ApiKeys { secret: keys.secret_key.clone(), publishable: keys.publishable_key.clone() };
+    let settings = StandinSettings::new(db.clone(), keys.jwt_secret.clone(), api_keys);
+    Ok(Standin::start(settings).await?)
+}
+
+static ATTACH: Statement =
+    Statement { name: "cli.attach_realtime", sql: "select cogo.attach_realtime()", types: &[] };
+
+async fn end_services(services: Option<Services>, realtime: Option<Standin>) {
+    if let Some(services) = services {
+        services.stop().await;
+    }
+    if let Some(realtime) = realtime {
+        realtime.stop().await;
     }
 }
 
