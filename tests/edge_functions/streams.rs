@@ -138,6 +138,19 @@ async fn a_stream_ends_after_its_life_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn one_connection_tells_of_what_happens_while_it_is_open() {
+    let on = Project::with(&[("COGO_STREAM_SECONDS", "30")]).await;
+    begin(&on).await;
+    on.run(&event("step_0")).await;
+    let mut stream = Stream::of(&on, "", None).await;
+    for n in 0..4 {
+        let told = stream.next().await.unwrap();
+        assert_eq!(told.data["event_type"], json!(format!("step_{n}")));
+        on.run(&event(&format!("step_{}", n + 1))).await;
+    }
+}
+
+#[tokio::test]
 async fn who_may_not_see_a_trace_any_more_is_told_so_in_the_middle_of_it() {
     let on = Project::start().await;
     begin(&on).await;
