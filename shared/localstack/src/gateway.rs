@@ -15,17 +15,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::Part;
 use crate::behind::Behind;
 use crate::cors::{open_to_browsers, preflight};
 use crate::doorkeeper::{Doorkeeper, Entry};
 use crate::forward::{Forwarder, NoAnswer};
 use crate::refusal::{Refusal, json_answer};
+use crate::{Keys, Part};
 
 /// The one address of what stands in for Supabase: checks who is calling, and hands on to the part
 /// that a path belongs to. Runs for as long as this value lives.
 #[derive(Debug)]
-pub(crate) struct Gateway {
+pub struct Gateway {
     address: SocketAddr,
     stop: CancellationToken,
     cut: CancellationToken,
@@ -70,8 +70,22 @@ impl Gateway {
         Ok(Self { address, stop, cut, tasks, serving })
     }
 
+    /// On a free port, in front of a PostgREST and a Realtime that somebody else has started.
+    pub async fn open(keys: &Keys, rest: SocketAddr, realtime: SocketAddr) -> io::Result<Self> {
+        let behind = [
+            Behind::at(Part::Rest, rest),
+            Behind::at(Part::Realtime, realtime),
+            Behind::off(Part::Functions, "nobody serves them"),
+        ];
+        Self::start(Self::bind(0).await?, Doorkeeper::new(keys), behind)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// As clients write it.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 

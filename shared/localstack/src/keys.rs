@@ -56,6 +56,20 @@ impl Keys {
         Self::parse(&file, &text).ok_or_else(damaged)
     }
 
+    /// Of nothing that lasts, for tests: they are in no file.
+    pub fn throwaway(jwt_secret: Secret) -> Self {
+        Self {
+            secret_key: Secret::new(format!("sb_secret_{}", random(&mut [0; 20]))),
+            publishable_key: Secret::new(format!("sb_publishable_{}", random(&mut [0; 20]))),
+            anon_key: mint_lasting(&jwt_secret, Role::Anon),
+            service_role_key: mint_lasting(&jwt_secret, Role::Service),
+            authenticator_password: Secret::new(random(&mut [0; 16])),
+            password: Secret::new(random(&mut [0; 16])),
+            jwt_secret,
+            file: PathBuf::new(),
+        }
+    }
+
     /// What clients of Supabase are told, by the names they know it by.
     pub fn named(&self) -> [(&'static str, &Secret); 5] {
         [

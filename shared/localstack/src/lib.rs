@@ -38,6 +38,7 @@ mod watched;
 pub use binaries::Binaries;
 pub use cluster::{Cluster, ClusterOptions, locked, no_durability};
 pub use folder::throwaway_folder;
+pub use gateway::Gateway;
 pub use home::{GatewaySettings, StackSettings};
 pub use kept::Tell;
 pub use keys::Keys;

@@ -55,6 +55,10 @@ impl Rest {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    pub fn address(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
     /// What tokens are signed with (HS256).
     pub fn secret(&self) -> &str {
         &self.secret
