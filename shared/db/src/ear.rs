@@ -9,7 +9,6 @@ use realtime::{
 };
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tracing::{info, warn};
 
 use crate::bell::{Bell, Heard, Rang};
 
@@ -104,16 +103,11 @@ async fn listen(realtime: Realtime, topic: Topic, state: Arc<State>) {
     while let Some(happening) = channel.next().await {
         match happening {
             Happening::Ready => {
-                if !state.ready.swap(true, Ordering::Relaxed) {
-                    info!("hearing `{name}` over Realtime");
-                }
+                state.ready.store(true, Ordering::Relaxed);
                 state.each(Bell::ring_everything);
             }
-            Happening::Down { why } => {
-                if state.ready.swap(false, Ordering::Relaxed) {
-                    warn!(error = %why, "no longer hearing `{name}` over Realtime; looking more often");
-                }
-            }
+            // The connection itself says why.
+            Happening::Down { .. } => state.ready.store(false, Ordering::Relaxed),
             Happening::Missed(_) => state.each(Bell::ring_everything),
             Happening::Broadcast(Broadcast { payload, .. }) => {
                 let payload = match payload {

@@ -54,9 +54,7 @@ impl Db {
                 answer: settings.statement_timeout().unwrap_or(NO_LIMIT),
             };
             let endpoint = settings.supabase.endpoint()?;
-            let (project, key) = (endpoint.project(), endpoint.key());
-            let realtime = Realtime::new(project, key, &RealtimeOptions::default());
-            let hub = Hub::new(realtime.expect("the endpoint is checked"));
+            let hub = Hub::new(Realtime::new(&endpoint, &RealtimeOptions::default()));
             let rest = Rest::new(&endpoint, limits);
             return Ok(Self(Arc::new(Inner::Supabase { rest, hub })));
         }

@@ -64,7 +64,8 @@ impl Endpoint {
     /// `url` is what the project's settings show, without a path of any of its services.
     pub fn new(url: &str, key: Secret) -> Result<Self, InvalidEndpoint> {
         let wrong = InvalidEndpoint::NotAnAddress;
-        let mut base = Url::parse(url).map_err(|_| wrong("write it as https://abc.supabase.co"))?;
+        let mut base =
+            Url::parse(url.trim()).map_err(|_| wrong("write it as https://abc.supabase.co"))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(wrong("it starts with https:// or http://"));
         }
@@ -93,11 +94,6 @@ impl Endpoint {
     /// Of one of the project's services, as in `rest/v1/`.
     pub fn service(&self, path: &str) -> Url {
         self.base.join(path).expect("a path can follow any base")
-    }
-
-    /// The project's address, for what finds its service below it by itself.
-    pub fn project(&self) -> &str {
-        self.base.as_str()
     }
 
     pub fn key(&self) -> &Secret {

@@ -15,6 +15,6 @@ pub use rest::{Rest, RestLimits};
 pub use rest_error::{Refusal, RestError};
 pub use socket::{
     AccessToken, Broadcast, Change, ChangeEvent, ChangeFilter, ChangeKind, Channel, Down,
-    Happening, InvalidJoin, InvalidRealtime, JoinOptions, Link, Payload, Protocol, Realtime,
-    RealtimeOptions, Replay, SendError, Status, Timings, TokenError, TokenSource, Trouble, Way,
+    Happening, InvalidJoin, JoinOptions, Link, Payload, Protocol, Realtime, RealtimeOptions,
+    Replay, SendError, Status, Timings, TokenError, TokenSource, Trouble, Way,
 };

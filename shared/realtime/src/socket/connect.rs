@@ -2,7 +2,6 @@ use std::error::Error as _;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use model::Secret;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -12,11 +11,12 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
+use super::address::Address;
 use super::down::{Trouble, Way};
-use super::endpoint::{Endpoint, InvalidRealtime};
 use super::hush::Hush;
 use super::options::{RealtimeOptions, Timings};
 use super::token::TokenSource;
+use crate::Endpoint;
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -26,7 +26,7 @@ const READ_BUFFER: usize = 16 << 10;
 /// Opens connections, and tells what went wrong with them.
 #[derive(Debug)]
 pub(crate) struct Opener {
-    pub(crate) endpoint: Endpoint,
+    pub(crate) address: Address,
     pub(crate) hush: Hush,
     pub(crate) max_frame: usize,
     timings: Timings,
@@ -34,23 +34,18 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    pub(crate) fn new(
-        supabase: &str,
-        key: &Secret,
-        options: &RealtimeOptions,
-    ) -> Result<Self, InvalidRealtime> {
-        let endpoint = Endpoint::new(supabase, key, options.protocol)?;
-        let hush = Hush::new(key);
+    pub(crate) fn new(project: &Endpoint, options: &RealtimeOptions) -> Self {
+        let hush = Hush::new(project.key());
         if let TokenSource::Fixed(token) = &options.token {
             hush.also(token);
         }
-        Ok(Self {
-            endpoint,
+        Self {
+            address: Address::new(project, options.protocol),
             hush,
             max_frame: options.max_frame,
             timings: options.timings,
             tls: OnceLock::new(),
-        })
+        }
     }
 
     pub(crate) async fn open(&self) -> Result<Socket, Trouble> {
@@ -62,18 +57,18 @@ impl Opener {
     }
 
     async fn connect(&self) -> Result<Socket, Trouble> {
-        let address = self.endpoint.address();
+        let host = self.address.host();
         let unreachable = |source| Trouble::Unreachable { server: self.server(), source };
-        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+        let stream = TcpStream::connect(host).await.map_err(unreachable)?;
         // A doorbell is one small packet, which must not wait for the next.
         stream.set_nodelay(true).map_err(unreachable)?;
-        let connector = if self.endpoint.is_encrypted() {
+        let connector = if self.address.is_encrypted() {
             Connector::Rustls(self.tls()?)
         } else {
             Connector::Plain
         };
         let request =
-            self.endpoint.expose().into_client_request().map_err(|error| self.opening(&error))?;
+            self.address.expose().into_client_request().map_err(|error| self.opening(&error))?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(READ_BUFFER)
@@ -109,7 +104,7 @@ impl Opener {
     }
 
     pub(crate) fn server(&self) -> String {
-        self.endpoint.server.clone()
+        self.address.server.clone()
     }
 
     fn way(&self, error: &Error) -> Way {

@@ -1,6 +1,7 @@
 //! Realtime over one websocket. `realtime.rs` is the handle, `driver.rs` the life of the connection,
 //! `talk.rs` what is said on it, `membership.rs` one channel's state, `frame.rs` the wire.
 
+mod address;
 mod backoff;
 mod canary;
 mod change;
@@ -9,7 +10,6 @@ mod connect;
 mod crew;
 mod down;
 mod driver;
-mod endpoint;
 mod frame;
 mod heard;
 mod hush;
@@ -29,7 +29,6 @@ mod turn;
 pub use change::{Change, ChangeKind};
 pub use channel::{Channel, SendError};
 pub use down::{Down, Trouble, Way};
-pub use endpoint::InvalidRealtime;
 pub use frame::{Broadcast, Payload, Protocol};
 pub use heard::Happening;
 pub use join::{ChangeEvent, ChangeFilter, InvalidJoin, JoinOptions, Replay};

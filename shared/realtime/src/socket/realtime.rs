@@ -1,7 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::Secret;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -11,12 +10,12 @@ use tracing::{Instrument, info_span};
 use super::channel::{Channel, Outgoing};
 use super::connect::Opener;
 use super::driver::Driver;
-use super::endpoint::InvalidRealtime;
 use super::heard::Heard;
 use super::join::{InvalidJoin, JoinOptions, check};
 use super::options::RealtimeOptions;
 use super::roster::Roster;
 use super::status::Status;
+use crate::Endpoint;
 
 /// Broadcasts that wait for the connection. They wait for each other only while a write is stuck,
 /// and then whoever sends should notice.
@@ -54,13 +53,10 @@ struct Tasks {
 }
 
 impl Realtime {
-    /// `supabase` is the project's address, as in `https://abc.supabase.co`. Does not connect yet.
-    pub fn new(
-        supabase: &str,
-        key: &Secret,
-        options: &RealtimeOptions,
-    ) -> Result<Self, InvalidRealtime> {
-        let opener = Opener::new(supabase, key, options)?;
+    /// Does not connect yet.
+    pub fn new(project: &Endpoint, options: &RealtimeOptions) -> Self {
+        let opener = Opener::new(project, options);
+        let key = project.key();
         let (tell, status) = watch::channel(Status::default());
         let (sends, outgoing) = mpsc::channel(SENDS_WAITING);
         let roster = Arc::new(Roster::default());
@@ -69,7 +65,7 @@ impl Realtime {
         let driver =
             Driver::new(opener, key, options, roster.clone(), outgoing, tell, stop.clone());
         let tasks = Tasks { unstarted: Some(driver), running: JoinSet::new() };
-        Ok(Self {
+        Self {
             inner: Arc::new(Inner {
                 roster,
                 sends,
@@ -82,7 +78,7 @@ impl Realtime {
                 stop,
                 tasks: Mutex::new(tasks),
             }),
-        })
+        }
     }
 
     /// Joins a channel, now and again after whatever happens, until it is dropped. Its first

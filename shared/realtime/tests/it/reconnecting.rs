@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use crate::proxy::{Proxy, Weather};
 use crate::server::{Server, a_moment};
 use crate::world::{
-    connect, down, is_open, key, listen, ms, next, options, ready, ready_again, status, told,
-    with_timings, within,
+    connect, down, is_open, listen, ms, next, options, project, ready, ready_again, status,
+    told, with_timings, within,
 };
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_network_that_freezes_is_found_and_one_that_breaks_is_survived() {
         timings.heartbeat_answer = ms(400);
         timings.connect = ms(1000);
     });
-    let realtime = Realtime::new(&proxy.url, &key(), &beating).unwrap();
+    let realtime = Realtime::new(&project(&proxy.url), &beating);
     let mut channel = realtime.join("work", JoinOptions::default()).unwrap();
     let answering = async {
         loop {

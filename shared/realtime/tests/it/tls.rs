@@ -9,7 +9,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Message, accept};
 
-use crate::world::{down, key, options, ready};
+use crate::world::{down, options, project, ready};
 
 /// Set for the process that is to trust our certificate.
 const TRUSTING: &str = "REALTIME_TEST_URL";
@@ -66,7 +66,7 @@ fn serve(listener: &StdListener, config: &Arc<ServerConfig>) {
 fn channel() -> realtime::Channel {
     #[expect(clippy::disallowed_methods, reason = "the way from one test process to another")]
     let url = std::env::var(TRUSTING).unwrap();
-    let realtime = Realtime::new(&url, &key(), &options()).unwrap();
+    let realtime = Realtime::new(&project(&url), &options());
     realtime.join("work", JoinOptions::default()).unwrap()
 }
 

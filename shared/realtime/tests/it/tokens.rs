@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use model::Secret;
-use realtime::{AccessToken, JoinOptions, Realtime, RealtimeOptions, TokenSource};
+use realtime::{AccessToken, Endpoint, JoinOptions, Realtime, RealtimeOptions, TokenSource};
 use serde_json::json;
 
 use crate::server::Server;
@@ -34,7 +34,7 @@ const LONG: Duration = Duration::from_secs(3600);
 async fn a_key_of_the_new_kind_is_never_sent_as_a_token() {
     let server = Server::start().await;
     let key = Secret::new("sb_secret_canary".to_owned());
-    let realtime = Realtime::new(&server.url, &key, &options()).unwrap();
+    let realtime = Realtime::new(&Endpoint::new(&server.url, key).unwrap(), &options());
     let mut channel = realtime.join("work", JoinOptions::default()).unwrap();
     let (peer, join) = server.joined().await;
     ready(&mut channel).await;

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use model::Secret;
-use realtime::{Channel, Happening, JoinOptions, Link, Realtime, RealtimeOptions, Status, Timings};
+use realtime::{
+    Channel, Endpoint, Happening, JoinOptions, Link, Realtime, RealtimeOptions, Status, Timings,
+};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -46,7 +48,11 @@ pub(crate) fn with_timings(change: impl FnOnce(&mut Timings)) -> RealtimeOptions
 }
 
 pub(crate) fn connect(server: &Server, options: &RealtimeOptions) -> Realtime {
-    Realtime::new(&server.url, &key(), options).unwrap()
+    Realtime::new(&project(&server.url), options)
+}
+
+pub(crate) fn project(url: &str) -> Endpoint {
+    Endpoint::new(url, key()).unwrap()
 }
 
 /// One channel on a connection of its own.
