@@ -14,34 +14,17 @@ use tracing::warn;
 
 use crate::counts::add;
 use crate::follow::follow;
-use crate::frame::{Body, Broadcast, Payload, Version};
+use crate::frame::{Body, Broadcast, Payload};
 use crate::hub::{Channel, Member, Membership};
 use crate::identity::{Identity, Refused};
 use crate::join::{Config, InvalidJoin, Join};
 use crate::messages::{Right, replayed};
 use crate::news::LARGEST;
-use crate::outbox::Outbox;
+use crate::place::Place;
 use crate::server::Server;
 
 /// Broadcasts from the database arrive so long after a join at most, or the channel is shut.
 const REPLICATION_LIMIT: Duration = Duration::from_secs(60);
-
-/// A client's socket, as its channels need it.
-pub(crate) struct Line {
-    pub(crate) server: Arc<Server>,
-    pub(crate) version: Version,
-    pub(crate) outbox: Outbox,
-    /// Whose key opened the socket.
-    pub(crate) identity: Identity,
-}
-
-/// Where on its socket a channel is.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) line: Arc<Line>,
-    pub(crate) topic: String,
-    pub(crate) join_ref: Value,
-}
 
 /// What a client asks a channel it has joined.
 #[derive(Debug)]
@@ -171,28 +154,6 @@ impl Place {
                 Err(NotJoined::Database)
             }
         }
-    }
-
-    fn reply(&self, reference: &Value, status: &str, response: &Value) {
-        let payload = json!({ "status": status, "response": response });
-        self.send(reference, "phx_reply", &payload);
-    }
-
-    pub(crate) fn tell(&self, event: &str, payload: &Value) {
-        self.send(&Value::Null, event, payload);
-    }
-
-    pub(crate) fn tell_system(&self, extension: &str, status: &str, message: &str) {
-        let channel = self.topic.strip_prefix("realtime:");
-        let payload = json!({
-            "extension": extension, "status": status, "message": message, "channel": channel,
-        });
-        self.tell("system", &payload);
-    }
-
-    fn send(&self, reference: &Value, event: &str, payload: &Value) {
-        let Self { line, topic, join_ref } = self;
-        line.outbox.push(line.version.write(join_ref, reference, topic, event, payload));
     }
 }
 

@@ -11,10 +11,10 @@ use tracing::{debug, warn};
 
 use crate::binding::Binding;
 use crate::changes::Batch;
-use crate::channel::Place;
 use crate::counts::add;
 use crate::identity::Identity;
 use crate::pgoutput::Unreadable;
+use crate::place::Place;
 use crate::server::Server;
 
 /// Reads the write-ahead log and finds whoever wants to know, but only while somebody does: a slot

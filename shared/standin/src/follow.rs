@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::binding::{Binding, InvalidBinding};
-use crate::channel::Place;
 use crate::feed::{State, Subscription};
 use crate::identity::Identity;
+use crate::matching::MATCHES;
+use crate::place::Place;
 
 static IS_PUBLISHED: Statement = Statement {
     name: "standin.is_published",
@@ -26,12 +27,6 @@ static COLUMNS: Statement = Statement {
               join pg_namespace as n on n.oid = c.relnamespace
           where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped",
     types: &[Type::TEXT, Type::TEXT],
-};
-
-pub(crate) static MATCHES: Statement = Statement {
-    name: "standin.matches",
-    sql: "select standin.matches($1, $2, $3, $4)",
-    types: &[Type::OID_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY],
 };
 
 #[derive(Debug, thiserror::Error)]

@@ -16,11 +16,12 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::error;
 
-use crate::channel::{self, Asked, Line};
+use crate::channel::Asked;
 use crate::counts::add;
 use crate::frame::{Payload, Said};
 use crate::http::Seated;
 use crate::outbox::{Hangup, Outbox, Waiting};
+use crate::place::{Line, Place};
 use crate::server::Server;
 
 /// Supabase takes no larger frame.
@@ -191,11 +192,8 @@ impl Socket {
         let Payload::Json(payload) = payload else { return };
         let (asked, asking) = mpsc::channel(PUSHES);
         let end = CancellationToken::new();
-        let place = channel::Place {
-            line: self.line.clone(),
-            topic: topic.clone(),
-            join_ref: join_ref.clone(),
-        };
+        let place =
+            Place { line: self.line.clone(), topic: topic.clone(), join_ref: join_ref.clone() };
         let (key, ended) = (topic.clone(), end.clone());
         self.joins += 1;
         let number = self.joins;

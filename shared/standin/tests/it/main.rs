@@ -10,5 +10,6 @@ mod javascript;
 mod npm;
 mod providing;
 mod raw;
+mod secrets;
 mod sending;
 mod tokens;
