@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use standin::Rate;
 use tokio::time::Instant;
 
-use crate::fixture::{Fixture, PATIENCE, SECRET_KEY, tenant};
+use crate::fixture::{Fixture, PATIENCE, SECRET_KEY, eventually, tenant};
 use crate::raw::Raw;
 
 const NOTES: &str = r#"{"event":"*","schema":"public","table":"notes"}"#;
@@ -111,9 +111,7 @@ async fn stopping_says_goodbye_and_ends_everything() {
     assert!(Raw::try_connect(address, SECRET_KEY, "2.0.0").await.is_err());
     let left = "select from pg_stat_activity
         where datname = current_database() and application_name like 'standin%'";
-    while !client.query(left, &[]).await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    eventually(async || client.query(left, &[]).await.unwrap().is_empty()).await;
 }
 
 #[tokio::test]

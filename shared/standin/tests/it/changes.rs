@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use standin::{Standin, provide};
 use testkit::{Cluster, ClusterOptions};
 
-use crate::fixture::{Fixture, PUBLISHABLE_KEY, SECRET_KEY, settings, tenant};
+use crate::fixture::{Fixture, PUBLISHABLE_KEY, SECRET_KEY, eventually, settings, tenant};
 use crate::raw::Raw;
 
 fn binding(more: &Value) -> Value {
@@ -311,9 +311,7 @@ async fn the_log_is_read_only_while_somebody_wants_to_know() {
         on.run("insert into notes (id) select coalesce(max(id), 0) + 1 from notes").await;
         next(&mut raw).await;
         raw.ask("realtime:a", "phx_leave", json!({})).await;
-        while slots().await > 0 {
-            tokio::task::yield_now().await;
-        }
+        eventually(async || slots().await == 0).await;
     }
 }
 

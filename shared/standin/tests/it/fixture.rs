@@ -81,14 +81,17 @@ impl Fixture {
     }
 
     pub(crate) async fn until(&self, condition: impl Fn(Counts) -> bool) {
-        let waiting = async {
-            while !condition(self.standin.counts()) {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let ended = timeout(PATIENCE, waiting).await;
-        assert!(ended.is_ok(), "still {:?}", self.standin.counts());
+        eventually(async || condition(self.standin.counts())).await;
     }
+}
+
+pub(crate) async fn eventually(condition: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.expect("what was waited for happens");
 }
 
 pub(crate) fn settings(db: db::DbSettings) -> StandinSettings {

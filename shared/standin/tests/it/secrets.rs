@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::fixture::{Fixture, PUBLISHABLE_KEY, SECRET_KEY, http_client, tenant};
+use crate::fixture::{Fixture, PUBLISHABLE_KEY, SECRET_KEY, eventually, http_client, tenant};
 use crate::raw::Raw;
 
 #[derive(Clone, Default)]
@@ -54,9 +54,7 @@ async fn no_key_or_token_is_ever_logged_or_answered() {
     // Something that is logged, to know that the log works.
     on.run("select pg_notify('standin_messages', 'not ours')").await;
     let logged = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    while !logged().contains("a notification is not ours") {
-        tokio::task::yield_now().await;
-    }
+    eventually(async || logged().contains("a notification is not ours")).await;
     for secret in [SECRET_KEY, PUBLISHABLE_KEY, &ours, &theirs, &forged, tail] {
         // What the client's own libraries in this process log of their requests is not ours.
         let ours = logged();

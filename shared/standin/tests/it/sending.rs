@@ -2,8 +2,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use testkit::{Cluster, ClusterOptions};
+use tokio::time::timeout;
 
-use crate::fixture::{Fixture, PUBLISHABLE_KEY, SECRET_KEY, settings, tenant};
+use crate::fixture::{Fixture, PATIENCE, PUBLISHABLE_KEY, SECRET_KEY, settings, tenant};
 use crate::raw::Raw;
 use standin::{Standin, provide};
 
@@ -213,20 +214,20 @@ async fn after_the_database_was_gone_broadcasts_arrive_again() {
     raw.hear("system").await;
     cluster.restart_immediate().unwrap();
     // Until the stand-in is connected again, what is sent is lost.
-    let client = loop {
-        if let Ok(db) = db::Db::connect(&db)
-            && let Ok(client) = db.client().await
-        {
-            break client;
+    let client = db::Db::connect(&db).unwrap();
+    let mut ready = Raw::connect(standin.address(), PUBLISHABLE_KEY, "2.0.0").await;
+    let again = async {
+        loop {
+            if let Ok(client) = client.client().await {
+                let _ =
+                    client.batch("test.send", "select realtime.send('{}', 'e', 'a', false)").await;
+            }
+            if raw.pending().await.iter().any(|heard| heard.event == "broadcast") {
+                return;
+            }
         }
     };
-    let mut ready = Raw::connect(standin.address(), PUBLISHABLE_KEY, "2.0.0").await;
-    loop {
-        client.batch("test.send", "select realtime.send('{}', 'e', 'a', false)").await.unwrap();
-        if raw.pending().await.iter().any(|heard| heard.event == "broadcast") {
-            break;
-        }
-    }
+    timeout(PATIENCE, again).await.unwrap();
     ready.join("b", join, None).await;
     ready.hear("system").await;
     standin.stop().await;
