@@ -13,25 +13,11 @@ language sql stable security definer set search_path = '' as $$
 $$;
 comment on function cogo.is_open(text, text, name) is 'Whether an operator has opened a stage to a client role.';
 
-do $$
-declare
-    v_table regclass;
-begin
-    for v_table in
-        select relation.oid from pg_catalog.pg_class as relation join pg_catalog.pg_namespace as namespace on namespace.oid = relation.relnamespace
-        where relation.relkind = 'r' and (namespace.nspname = 'cogo' or (namespace.nspname = 'public'
-            and relation.relname in ('agent_messages_dlq', 'bus_events', 'bus_routes', 'workers')))
-    loop
-        execute format('alter table %s enable row level security', v_table);
-        execute format('alter table %s force row level security', v_table);
-        execute format('revoke all on %s from public, anon, authenticated, service_role, cogo_worker', v_table);
-        execute format('grant select on %s to service_role, cogo_worker', v_table);
-        -- The functions run as the owner, who is bound by force row level security unless a superuser.
-        execute format('create policy the_functions on %s to current_user using (true) with check (true)', v_table);
-        execute format('create policy workers on %s to service_role, cogo_worker using (true) with check (true)', v_table);
-    end loop;
-end
-$$;
+select cogo.protect_tables(array(
+    select relation.oid::regclass
+    from pg_catalog.pg_class as relation join pg_catalog.pg_namespace as namespace on namespace.oid = relation.relnamespace
+    where relation.relkind = 'r' and (namespace.nspname = 'cogo' or (namespace.nspname = 'public'
+        and relation.relname in ('agent_messages_dlq', 'bus_events', 'bus_routes', 'workers')))));
 
 revoke all on public.agent_messages from public, anon, authenticated, service_role, cogo_worker;
 grant usage on schema public to anon, authenticated, service_role, cogo_worker;
@@ -73,24 +59,12 @@ create policy clients_read_their_tenant on public.bus_events for select to authe
 create policy clients_report_for_their_tenant on public.bus_events for insert to authenticated
     with check (tenant = (select cogo.caller_tenant()) and cogo.is_open(service, role, current_user));
 
--- Functions: nobody by default, not even where Supabase grants to everybody.
-do $$
-declare
-    v_function regprocedure;
-    v_exposed boolean;
-begin
-    for v_function, v_exposed in
-        select function.oid, namespace.nspname = 'public'
-        from pg_catalog.pg_proc as function join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
-        where (namespace.nspname = 'cogo' and function.proname not in ('caller_tenant', 'is_open', 'new_trace_id'))
-            or (namespace.nspname = 'public' and function.proname in (
-                'bus_publish', 'bus_claim', 'bus_claim_or_park', 'bus_park', 'bus_unpark', 'bus_ring', 'bus_renew', 'bus_beat', 'bus_emit', 'bus_settle',
-                'bus_done', 'bus_cancel', 'bus_cancel_trace', 'bus_replay', 'bus_sweep', 'bus_retain', 'bus_pause', 'bus_drain'))
-    loop
-        execute format('revoke all on function %s from public, anon, authenticated', v_function);
-        if v_exposed then
-            execute format('grant execute on function %s to service_role, cogo_worker', v_function);
-        end if;
-    end loop;
-end
-$$;
+-- Functions: nobody by default.
+select cogo.protect_functions(array(
+    select function.oid::regprocedure
+    from pg_catalog.pg_proc as function join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
+    where namespace.nspname = 'cogo' and function.proname not in ('caller_tenant', 'is_open', 'new_trace_id')));
+select cogo.protect_functions(cogo.functions_named('public', array[
+    'bus_publish', 'bus_claim', 'bus_claim_or_park', 'bus_park', 'bus_unpark', 'bus_ring', 'bus_renew', 'bus_beat',
+    'bus_emit', 'bus_settle', 'bus_done', 'bus_cancel', 'bus_cancel_trace', 'bus_replay', 'bus_sweep', 'bus_retain',
+    'bus_pause', 'bus_drain']), 'service_role, cogo_worker');

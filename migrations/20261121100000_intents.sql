@@ -148,35 +148,16 @@ $$;
 comment on function public.intent_undecided(int) is 'Undecided intents of all tenants, counted up to a limit; for metrics.';
 
 -- Who may do what.
-alter table public.intents enable row level security;
-alter table public.intents force row level security;
-revoke all on public.intents from public, anon, authenticated, service_role, cogo_worker;
-grant select, insert, update, delete on public.intents to service_role, cogo_worker;
+select cogo.protect_tables(array['public.intents']::regclass[]);
+grant insert, update, delete on public.intents to service_role, cogo_worker;
 grant select on public.intents to authenticated;
-create policy the_functions on public.intents to current_user using (true) with check (true);
-create policy workers on public.intents to service_role, cogo_worker using (true) with check (true);
 -- Whoever belongs to nobody can ask for nothing, and so has no use for the list.
 create policy clients_read_what_is_enabled on public.intents for select to authenticated
     using (enabled and (select cogo.caller_tenant()) is not null);
 
-do $$
-declare
-    v_function regprocedure;
-    v_exposed boolean;
-begin
-    for v_function, v_exposed in
-        select function.oid, namespace.nspname = 'public'
-        from pg_catalog.pg_proc as function join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
-        where (namespace.nspname = 'cogo' and function.proname in ('touch_intent', 'undecided', 'admits_intent', 'intent_is_known'))
-            or (namespace.nspname = 'public' and function.proname in ('intent_publish', 'intent_replay', 'intent_undecided'))
-    loop
-        execute format('revoke all on function %s from public, anon, authenticated', v_function);
-        if v_exposed then
-            execute format('grant execute on function %s to service_role, cogo_worker', v_function);
-        end if;
-    end loop;
-end
-$$;
+select cogo.protect_functions(cogo.functions_named('cogo', array['touch_intent', 'undecided', 'admits_intent', 'intent_is_known']));
+select cogo.protect_functions(cogo.functions_named('public', array['intent_publish', 'intent_replay', 'intent_undecided']),
+    'service_role, cogo_worker');
 
 -- What can be asked for from the start.
 insert into public.intents (name, description, target, payload_schema) values

@@ -485,30 +485,9 @@ comment on function public.execution_retain(interval, int) is 'Deletes execution
 
 -- Who may do what -----------------------------------------------------------------------------------------------------
 
-do $$
-declare
-    v_table regclass;
-    v_function regprocedure;
-begin
-    foreach v_table in array array['public.execution_policies', 'public.executions', 'public.circuits']::regclass[] loop
-        execute format('alter table %s enable row level security', v_table);
-        execute format('alter table %s force row level security', v_table);
-        execute format('revoke all on %s from public, anon, authenticated, service_role, cogo_worker', v_table);
-        execute format('grant select on %s to service_role, cogo_worker', v_table);
-        execute format('create policy the_functions on %s to current_user using (true) with check (true)', v_table);
-        execute format('create policy workers on %s to service_role, cogo_worker using (true) with check (true)', v_table);
-    end loop;
-    foreach v_function in array array[
-        'cogo.matches(text, text)', 'cogo.execution_policy(text)', 'cogo.spent(text)',
-        'cogo.execution_fault(cogo.agent_messages, text, jsonb, jsonb, public.execution_policies, timestamptz)',
-        'cogo.pass_circuit(bigint, text)', 'cogo.call_waiting(text)', 'cogo.tell_circuit(public.executions)',
-        'public.execution_forward(text, bigint, uuid, text, jsonb, jsonb)', 'public.execution_follow(int)',
-        'public.execution_retain(interval, int)']::regprocedure[]
-    loop
-        execute format('revoke all on function %s from public, anon, authenticated', v_function);
-    end loop;
-end
-$$;
+select cogo.protect_tables(array['public.execution_policies', 'public.executions', 'public.circuits']::regclass[]);
 grant insert, update, delete on public.execution_policies to service_role;
-grant execute on function public.execution_forward(text, bigint, uuid, text, jsonb, jsonb), public.execution_follow(int),
-    public.execution_retain(interval, int) to service_role, cogo_worker;
+select cogo.protect_functions(cogo.functions_named('cogo', array[
+    'matches', 'execution_policy', 'spent', 'execution_fault', 'pass_circuit', 'call_waiting', 'tell_circuit']));
+select cogo.protect_functions(cogo.functions_named('public', array['execution_forward', 'execution_follow', 'execution_retain']),
+    'service_role, cogo_worker');

@@ -497,27 +497,10 @@ end
 $$;
 comment on function public.intent_names() is 'The intents that are enabled.';
 
-do $$
-declare
-    v_function regprocedure;
-    v_exposed boolean;
-begin
-    for v_function, v_exposed in
-        select function.oid, namespace.nspname = 'public'
-        from pg_catalog.pg_proc as function join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
-        where (namespace.nspname = 'cogo' and function.proname = 'writing_events')
-            or (namespace.nspname = 'public' and function.proname in (
-                'bus_dead_sleepers', 'bus_depth', 'bus_events_anchor', 'bus_events_between', 'bus_events_in_order',
-                'bus_events_since', 'bus_fleet', 'bus_is_open', 'bus_keeper', 'bus_letter',
-                'bus_letters', 'bus_message', 'bus_messages_since', 'bus_missing_roles', 'bus_newest_event',
-                'bus_newest_message', 'bus_peek', 'bus_schema', 'bus_server', 'bus_snapshot_holders',
-                'bus_states', 'bus_trace_history', 'bus_trace_known', 'bus_trace_messages', 'bus_traces_over',
-                'bus_unprotected_tables', 'bus_unsafe_functions', 'intent_known', 'intent_names'))
-    loop
-        execute format('revoke all on function %s from public, anon, authenticated', v_function);
-        if v_exposed then
-            execute format('grant execute on function %s to service_role, cogo_worker', v_function);
-        end if;
-    end loop;
-end
-$$;
+select cogo.protect_functions(cogo.functions_named('cogo', array['writing_events']));
+select cogo.protect_functions(cogo.functions_named('public', array[
+    'bus_dead_sleepers', 'bus_depth', 'bus_events_anchor', 'bus_events_between', 'bus_events_in_order',
+    'bus_events_since', 'bus_fleet', 'bus_is_open', 'bus_keeper', 'bus_letter', 'bus_letters', 'bus_message',
+    'bus_messages_since', 'bus_missing_roles', 'bus_newest_event', 'bus_newest_message', 'bus_peek', 'bus_schema',
+    'bus_server', 'bus_snapshot_holders', 'bus_states', 'bus_trace_history', 'bus_trace_known', 'bus_trace_messages',
+    'bus_traces_over', 'bus_unprotected_tables', 'bus_unsafe_functions', 'intent_known', 'intent_names']), 'service_role, cogo_worker');

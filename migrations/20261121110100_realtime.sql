@@ -15,13 +15,6 @@ comment on column cogo.watched.trace_id is 'The trace.';
 comment on column cogo.watched.by_clients is 'Until when its events are sent to clients, on `trace:<trace id>`.';
 comment on column cogo.watched.by_servers is 'Until when all its events are sent to servers, on `trace:<trace id>:all`.';
 
--- A client is who says so in PostgREST's way; a connection of its own is always a server's.
-create function cogo.is_client() returns boolean
-language sql stable as $$
-    select current_setting('role', true) in ('anon', 'authenticated')
-$$;
-comment on function cogo.is_client() is 'Whether the caller came through the API with a client''s role.';
-
 create function cogo.may_listen(p_topic text) returns boolean
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -53,7 +46,7 @@ comment on function cogo.may_listen(text) is 'Whether a signed-in client may lis
 create function public.bus_watch(p_trace_id text, p_after bigint default 0) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-    v_client boolean := cogo.is_client();
+    v_client boolean := not cogo.caller_is_server();
     v_until timestamptz := now() + interval '10 minutes';
 begin
     if v_client and not cogo.may_listen('trace:' || p_trace_id) then
@@ -173,37 +166,16 @@ end
 $$;
 comment on function public.bus_ring_topic(text) is 'Rings on a topic, for who wants to hear whether rings arrive.';
 
-alter table cogo.watched enable row level security;
-alter table cogo.watched force row level security;
-revoke all on cogo.watched from public, anon, authenticated, service_role, cogo_worker;
-grant select on cogo.watched to service_role, cogo_worker;
-create policy the_functions on cogo.watched to current_user using (true) with check (true);
-create policy workers on cogo.watched to service_role, cogo_worker using (true) with check (true);
+select cogo.protect_tables(array['cogo.watched']::regclass[]);
 
 -- postgres_changes reads with the listener's role, which must be able to see the schema; PostgREST does not serve it.
 grant usage on schema cogo to service_role, cogo_worker;
 
-do $$
-declare
-    v_function regprocedure;
-    v_callers text;
-begin
-    for v_function, v_callers in values
-        ('cogo.is_client()'::regprocedure, null), ('cogo.tell_watchers()', null), ('cogo.attach_realtime()', null),
-        ('cogo.broadcast(text,text,jsonb)', null), ('cogo.ring_everybody(text,text,integer,text)', null), ('cogo.call_worker(text)', null),
-        -- It answers a policy of clients, with no more than yes or no.
-        ('cogo.may_listen(text)', 'authenticated, service_role, cogo_worker'),
-        ('public.bus_watch(text,bigint)', 'authenticated, service_role, cogo_worker'),
-        ('public.bus_realtime()', 'service_role, cogo_worker'),
-        ('public.bus_ring_topic(text)', 'service_role, cogo_worker')
-    loop
-        execute format('revoke all on function %s from public, anon, authenticated', v_function);
-        if v_callers is not null then
-            execute format('grant execute on function %s to %s', v_function, v_callers);
-        end if;
-    end loop;
-end
-$$;
+select cogo.protect_functions(cogo.functions_named('cogo', array['tell_watchers', 'attach_realtime']));
+-- The first answers a policy of clients, with no more than yes or no.
+select cogo.protect_functions(array['cogo.may_listen(text)', 'public.bus_watch(text,bigint)']::regprocedure[],
+    'authenticated, service_role, cogo_worker');
+select cogo.protect_functions(cogo.functions_named('public', array['bus_realtime', 'bus_ring_topic']), 'service_role, cogo_worker');
 
 do $$
 declare

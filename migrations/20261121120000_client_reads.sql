@@ -7,20 +7,6 @@ set local statement_timeout = '60s';
 
 -- Who calls ----------------------------------------------------------------------------------------------------------
 
--- In a function with its owner's rights current_user is the owner. What `set role` said stays what it was, and nobody
--- can say there what they are not a member of; the claims of a token anybody may set who has a connection.
-create function cogo.caller_role() returns name
-language sql stable set search_path = '' as $$
-    select case current_setting('role') when 'none' then session_user else current_setting('role')::name end
-$$;
-comment on function cogo.caller_role() is 'The role of whoever called, also inside functions with their owner''s rights.';
-
-create function cogo.caller_is_server() returns boolean
-language sql stable set search_path = '' as $$
-    select pg_has_role(cogo.caller_role(), 'service_role', 'usage') or pg_has_role(cogo.caller_role(), 'cogo_worker', 'usage')
-$$;
-comment on function cogo.caller_is_server() is 'Whether the caller sees every tenant. Whoever is not known for it does not.';
-
 create function public.bus_caller() returns jsonb
 language sql stable security definer set search_path = '' as $$
     select jsonb_build_object('role', cogo.caller_role(), 'tenant', cogo.caller_tenant())
@@ -317,23 +303,7 @@ comment on function public.bus_overview() is
 
 -- Who may call -------------------------------------------------------------------------------------------------------
 
-do $$
-declare
-    v_function regprocedure;
-    v_exposed boolean;
-begin
-    for v_function, v_exposed in
-        select function.oid, namespace.nspname = 'public'
-        from pg_catalog.pg_proc as function join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
-        where (namespace.nspname = 'cogo' and function.proname in ('caller_role', 'caller_is_server', 'check_trace_id'))
-            or (namespace.nspname = 'public' and function.proname in (
-                'bus_caller', 'bus_trace', 'bus_trace_at_rest', 'bus_trace_events', 'bus_dead_letters', 'bus_retry', 'bus_workers',
-                'bus_overview'))
-    loop
-        execute format('revoke all on function %s from public, anon, authenticated', v_function);
-        if v_exposed then
-            execute format('grant execute on function %s to authenticated, service_role, cogo_worker', v_function);
-        end if;
-    end loop;
-end
-$$;
+select cogo.protect_functions(cogo.functions_named('cogo', array['check_trace_id']));
+select cogo.protect_functions(cogo.functions_named('public', array[
+    'bus_caller', 'bus_trace', 'bus_trace_at_rest', 'bus_trace_events', 'bus_dead_letters', 'bus_retry', 'bus_workers', 'bus_overview']),
+    'authenticated, service_role, cogo_worker');
