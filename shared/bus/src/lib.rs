@@ -5,6 +5,7 @@
 mod beat;
 mod claimed;
 mod control;
+mod cursor;
 mod dead_letters;
 mod depth;
 mod doorbell;
@@ -30,6 +31,7 @@ mod settle;
 mod statement;
 mod station;
 mod sweep;
+mod topics;
 
 pub use beat::{Heartbeat, WorkerState};
 pub use control::{Cancelled, CancelledTrace};

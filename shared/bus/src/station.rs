@@ -2,15 +2,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use db::{Commit, Json, Row, Session, Statement, Topic, Type};
-use model::{MessageId, Route, Stage};
+use db::{Commit, Json, Row, Session, Statement, Type};
+use model::{Route, Stage};
 use serde::Deserialize;
 use tracing::warn;
 
 use crate::claimed::{Claimed, claimed_columns};
+use crate::cursor::{Cursor, Position};
 use crate::doorbell::{CANCEL, RING_ALL};
 use crate::lease::until;
 use crate::statement::statement;
+use crate::topics::{inserts, rings, wakes, worker_topic};
 use crate::{Bus, BusError, Doorbell, Lease, Listen, Message};
 
 /// A worker's place at the bus: claims for its routes, and sleeps where a producer can ring it.
@@ -94,8 +96,8 @@ pub(crate) static RING: Statement = statement(
 
 /// Where `bus_claim_or_park` says that we listen.
 const REALTIME: &str = "realtime";
-/// Somebody is publishing to us at this very moment.
-const MOMENT: Duration = Duration::from_millis(5);
+/// Somebody who is publishing to us at this very moment is soon done, or takes his time.
+const LONGEST_MOMENT: Duration = Duration::from_millis(100);
 const FIRST_POLL: Duration = Duration::from_millis(50);
 const SLOWEST_POLL: Duration = Duration::from_secs(1);
 /// As many as one statement returns without holding others up.
@@ -215,7 +217,7 @@ impl Station {
             Some(wait_ms) if rung => Some(Duration::from_millis(wait_ms)),
             Some(_) => Some(self.wait_longer()),
             // Somebody is publishing to us at this very moment.
-            None if short => Some(MOMENT),
+            None if short => Some(self.wait_longer().min(LONGEST_MOMENT)),
             None => None,
         };
         Ok(leases)
@@ -243,7 +245,7 @@ impl Station {
     /// soon. Otherwise look once more, and then sleep with [`Station::heard`] for at most this long.
     pub async fn park(&mut self) -> Result<Option<Duration>, BusError> {
         // What is there before we sleep may lie anywhere.
-        self.cursor.from_the_start = true;
+        self.cursor.start_over();
         let Ear::Listening(session) = &self.ear else {
             return Ok(Some(self.wait_longer()));
         };
@@ -330,9 +332,11 @@ impl Station {
         let Ear::Deaf = self.ear else { return Ok(()) };
         self.ear = match self.bus.doorbell() {
             Doorbell::Auto | Doorbell::Listen => Ear::Listening(self.open_session().await?),
-            Doorbell::Realtime => Ear::Realtime(self.bus.db().listen(&self.topics())?),
+            Doorbell::Realtime => {
+                Ear::Realtime(self.bus.db().listen(&rings(&self.listens, &self.worker))?)
+            }
             Doorbell::PostgresChanges => {
-                Ear::PostgresChanges(self.bus.db().listen(&self.inserts())?)
+                Ear::PostgresChanges(self.bus.db().listen(&inserts(&self.listens, &self.worker))?)
             }
             Doorbell::Poll => Ear::Polling,
         };
@@ -343,30 +347,6 @@ impl Station {
     async fn open_session(&self) -> Result<Session, BusError> {
         let channels = [self.channel.clone(), RING_ALL.to_owned(), CANCEL.to_owned()];
         Ok(Session::open(self.bus.db_settings(), &channels, Commit::Forgettable).await?)
-    }
-
-    /// What we are rung on: a private topic of each route, and one of our own.
-    fn topics(&self) -> Vec<Topic> {
-        let mut topics: Vec<Topic> = self.listens.iter().map(route_topic).collect();
-        topics.sort_unstable();
-        topics.dedup();
-        topics.extend(self.own_topic());
-        topics
-    }
-
-    fn inserts(&self) -> Vec<Topic> {
-        let mut topics: Vec<Topic> = self.listens.iter().map(route_inserts).collect();
-        topics.sort_unstable();
-        topics.dedup();
-        topics.extend(self.own_topic());
-        topics
-    }
-
-    /// Where we are called. No topic has room for the longest names; whoever has one hears of
-    /// cancellations with its next renewal.
-    fn own_topic(&self) -> Option<Topic> {
-        let short = self.worker.len() <= 200;
-        short.then(|| Topic::Broadcasts(worker_topic(&self.worker)))
     }
 
     fn lease(&mut self, claimed: Claimed, asked_at: Instant) -> Lease {
@@ -398,99 +378,4 @@ impl Station {
 struct ClaimedOrParked {
     leases: Vec<Claimed>,
     wait_ms: Option<u64>,
-}
-
-/// As `cogo.ring` addresses it.
-fn route_topic(listen: &Listen) -> Topic {
-    let tenant = listen.tenant.as_ref().map(|tenant| format!("/{tenant}")).unwrap_or_default();
-    Topic::Broadcasts(format!("route:{}{tenant}", listen.stage))
-}
-
-/// The filter knows one column, so other services with the role ring, too.
-fn route_inserts(listen: &Listen) -> Topic {
-    Topic::Inserts {
-        schema: "cogo",
-        table: "agent_messages",
-        filter: format!("role=eq.{}", listen.stage.role()),
-    }
-}
-
-/// As `cogo.call_worker` addresses it.
-fn worker_topic(worker: &str) -> String {
-    format!("worker:{worker}")
-}
-
-/// Whether a ring is meant for us: it names us, or nobody.
-fn wakes(payload: &str, us: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Ring {
-        worker: Option<String>,
-    }
-    let ring: Result<Ring, _> = serde_json::from_str(payload);
-    ring.is_ok_and(|ring| ring.worker.is_none_or(|worker| worker == us)) || payload.is_empty()
-}
-
-/// Where we left off in each lane. A claim that starts there does not walk over the dead rows of
-/// what was claimed before, which is what makes queues slow while vacuum is held back.
-struct Cursor {
-    after: HashMap<i32, i64>,
-    /// Where the next claim looks.
-    from_the_start: bool,
-    looked_from_the_start: Instant,
-    look_again_after: Duration,
-}
-
-struct Position {
-    lanes: Option<Vec<i32>>,
-    after: Option<Vec<i64>>,
-}
-
-/// A message with a lower id may appear later (its transaction was slower, or it is tried again):
-/// it waits this long, or longer where a look from the start is slow; a tenth of our time at most
-/// goes into those.
-const LOOK_FROM_THE_START: Duration = Duration::from_millis(200);
-/// More than this are not worth sending along: each costs a claim a comparison.
-const MOST_LANES: usize = 1_000;
-
-impl Cursor {
-    fn new() -> Self {
-        Self {
-            after: HashMap::new(),
-            from_the_start: true,
-            looked_from_the_start: Instant::now(),
-            look_again_after: LOOK_FROM_THE_START,
-        }
-    }
-
-    /// Whoever was rung looks behind the cursor first, since that is where new messages are; unless
-    /// it finds as many as it asked for, it looks from the start right afterwards.
-    fn position(&mut self, rung: bool) -> Position {
-        let overdue = self.looked_from_the_start.elapsed() >= self.look_again_after;
-        if self.after.is_empty() || (!rung && (self.from_the_start || overdue)) {
-            return Position { lanes: None, after: None };
-        }
-        let (lanes, after) = self.after.iter().unzip();
-        Position { lanes: Some(lanes), after: Some(after) }
-    }
-
-    fn advance(
-        &mut self,
-        limit: usize,
-        from_the_start: Option<Duration>,
-        taken: impl ExactSizeIterator<Item = (i32, MessageId)>,
-    ) {
-        if let Some(took) = from_the_start {
-            self.looked_from_the_start = Instant::now();
-            self.look_again_after = LOOK_FROM_THE_START.max(took * 9);
-        }
-        // It came back short: whatever is left lies before the cursor, or nowhere.
-        self.from_the_start = taken.len() < limit;
-        for (lane, id) in taken {
-            let after = self.after.entry(lane).or_default();
-            *after = (*after).max(id.get());
-        }
-        if self.after.len() > MOST_LANES {
-            self.after.clear();
-        }
-    }
 }
