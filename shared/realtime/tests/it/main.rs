@@ -6,6 +6,7 @@ mod joining;
 mod logs;
 mod proxy;
 mod reconnecting;
+mod rest;
 mod secrets;
 mod sending;
 mod server;

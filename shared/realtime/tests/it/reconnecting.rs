@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use crate::proxy::{Proxy, Weather};
 use crate::server::{Server, a_moment};
 use crate::world::{
-    connect, down, is_open, listen, ms, next, options, project, ready, ready_again, status,
-    told, with_timings, within,
+    connect, down, is_open, listen, ms, next, options, project, ready, ready_again, status, told,
+    with_timings, within,
 };
 
 #[tokio::test]
