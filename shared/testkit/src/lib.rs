@@ -1,7 +1,8 @@
 //! Real Postgres for tests. Start at [`database`], a fresh and migrated database of one's own on a
 //! server that all tests of this machine share; [`Cluster`] is a whole server of one's own, to be
 //! stopped and started at will; [`Rest`] is a real PostgREST over a database, [`Supabase`] all
-//! that a worker over Supabase needs; [`node_modules`] is what npm installs, kept between runs.
+//! that a worker over Supabase needs, and [`Way`] is for tests that hold over both;
+//! [`node_modules`] is what npm installs, kept between runs.
 //!
 //! Invariants: works as root and as anybody else; touches no Postgres but those it started itself;
 //! what a killed test left behind is removed by a later one.
@@ -13,6 +14,7 @@ mod shared;
 mod statements;
 mod supabase;
 mod test_db;
+mod way;
 
 pub use localstack::{Cluster, ClusterOptions, PostgresError};
 pub use node_modules::node_modules;
@@ -22,3 +24,4 @@ pub use shared::{Stopped, stop};
 pub use statements::all_are_listed;
 pub use supabase::Supabase;
 pub use test_db::{Caller, TestDb, database};
+pub use way::{Reached, Way};

@@ -71,6 +71,12 @@ impl Program {
         self.shell.try_wait().expect("nobody else waits for it")
     }
 
+    /// Ends it, and waits until it has.
+    pub fn kill(&mut self) {
+        self.pipe = None;
+        let _ = self.shell.wait();
+    }
+
     /// All it has said.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -79,8 +85,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.pipe = None;
-        let _ = self.shell.wait();
+        self.kill();
     }
 }
 

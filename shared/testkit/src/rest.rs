@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::test_db::connect;
 use crate::{Program, TestDb};
 
 /// A real PostgREST over one database, as Supabase runs it: role `authenticator`, schema `public`,
-/// tokens signed with a secret of its own. It ends when dropped.
+/// answers of a thousand rows at most, tokens signed with a secret of its own. It ends when dropped.
 ///
 /// ```no_run
 /// # async fn test() {
@@ -22,6 +23,7 @@ use crate::{Program, TestDb};
 /// ```
 #[derive(Debug)]
 pub struct Rest {
+    url: String,
     port: u16,
     secret: String,
     program: Program,
@@ -36,16 +38,40 @@ impl Rest {
     /// # Panics
     /// When it does not start, with what it said.
     pub async fn start(test: &TestDb) -> Self {
-        test.client().await.batch_execute(AUTHENTICATOR).await.expect("roles can be made");
+        Self::over(&test.url()).await
+    }
+
+    /// The same over any database, at its URL for a superuser on a Unix socket, where nobody needs a
+    /// password.
+    ///
+    /// # Panics
+    /// When it does not start, with what it said.
+    pub async fn over(url: &str) -> Self {
+        connect(url).await.batch_execute(AUTHENTICATOR).await.expect("roles can be made");
         let secret = hex::encode(rand::random::<[u8; 32]>());
         let deadline = Instant::now() + PATIENCE;
         loop {
             let port = localstack::free_port().expect("there are free ports");
-            let program = launch(test, port, &secret);
-            let mut rest = Self { port, secret: secret.clone(), program };
+            let program = launch(url, port, &secret);
+            let mut rest = Self { url: url.to_owned(), port, secret: secret.clone(), program };
             // Another may have taken the port meanwhile; then this one ends, and the next is tried.
             if rest.serves(deadline).await {
                 return rest;
+            }
+        }
+    }
+
+    /// Killed, and started again at the same address. Answers when it serves.
+    ///
+    /// # Panics
+    /// When it does not start, with what it said.
+    pub async fn restart(&mut self) {
+        self.program.kill();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.program = launch(&self.url, self.port, &self.secret);
+            if self.serves(deadline).await {
+                return;
             }
         }
     }
@@ -116,8 +142,8 @@ const AUTHENTICATOR: &str = "
     $$;
     commit";
 
-fn launch(test: &TestDb, port: u16, secret: &str) -> Program {
-    let database = test.url().replacen("postgres://postgres@", "postgres://authenticator@", 1);
+fn launch(url: &str, port: u16, secret: &str) -> Program {
+    let database = url.replacen("postgres://postgres@", "postgres://authenticator@", 1);
     let started = Program::start(|folder| {
         let path = folder.join("postgrest.conf");
         let mut file =
@@ -129,6 +155,7 @@ fn launch(test: &TestDb, port: u16, secret: &str) -> Program {
              db-anon-role = \"anon\"\n\
              db-extra-search-path = \"public\"\n\
              db-pool = 10\n\
+             db-max-rows = 1000\n\
              jwt-secret = \"{secret}\"\n\
              server-host = \"127.0.0.1\"\n\
              server-port = {port}\n\

@@ -153,7 +153,7 @@ impl Caller {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the connection ends with its client")]
-async fn connect(url: &str) -> Client {
+pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) =
         tokio_postgres::connect(url, NoTls).await.expect("the shared server runs");
     tokio::spawn(connection);
