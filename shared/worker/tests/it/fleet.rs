@@ -1,11 +1,18 @@
 use messages::Probe;
+use testkit::Way;
 use worker::{Cx, Handlers, Received, Settle};
 
 use crate::hall::{Hall, settings};
 
-#[tokio::test]
-async fn a_worker_is_ready_counts_its_busy_slots_and_goes() {
-    let hall = Hall::new().await;
+testkit::in_every_way!(a_worker_is_ready_counts_its_busy_slots_and_goes);
+
+async fn a_worker_is_ready_counts_its_busy_slots_and_goes(way: Way) {
+    let hall = Hall::over(way).await;
+    // Where nobody calls a worker, a renewal tells it of a cancellation.
+    hall.run(
+        "insert into public.bus_routes (service, role, lease) values ('cogo', 'probe', '3 s')",
+    )
+    .await;
     let handlers = Handlers::new().on(async |_: Received<Probe>, cx: Cx| {
         cx.stopped().await;
         Ok(Settle::cancelled())

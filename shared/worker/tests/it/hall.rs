@@ -1,10 +1,10 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use bus::{Bus, BusSettings, NewMessage};
+use bus::{Bus, BusSettings, Doorbell, NewMessage};
 use db::DbSettings;
 use messages::Probe;
-use testkit::TestDb;
+use testkit::{Reached, TestDb, Way};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
@@ -14,11 +14,13 @@ use worker::{Handlers, ServeError, Shards, WorkerSettings, serve};
 /// Longer than anything here takes; a test that waits this long has failed.
 const TOO_LONG: Duration = Duration::from_secs(60);
 
-/// A database and the way to it.
+/// A database and the way that workers go to it.
 pub(crate) struct Hall {
-    pub(crate) test: TestDb,
-    pub(crate) sql: Client,
+    pub(crate) way: Way,
     pub(crate) bus: Bus,
+    pub(crate) sql: Client,
+    _reached: Reached,
+    pub(crate) test: TestDb,
 }
 
 /// A worker at work. Aborted on drop.
@@ -28,11 +30,16 @@ pub(crate) struct Working {
 }
 
 impl Hall {
-    pub(crate) async fn new() -> Self {
+    pub(crate) async fn over(way: Way) -> Self {
         let test = testkit::database().await;
         let sql = test.client().await;
-        let bus = Bus::connect(&test.settings(), &patient()).unwrap();
-        Self { test, sql, bus }
+        let reached = way.reach(&test.url()).await;
+        let mut patient = patient();
+        if way == Way::Poll {
+            patient.bus_doorbell = Doorbell::Poll;
+        }
+        let bus = Bus::connect(&reached.settings, &patient).unwrap();
+        Self { way, bus, sql, _reached: reached, test }
     }
 
     pub(crate) async fn run(&self, sql: &str) {
@@ -44,7 +51,11 @@ impl Hall {
         self.bus.publish(probe).await.unwrap().id.get()
     }
 
-    pub(crate) fn start(&self, handlers: Handlers, settings: WorkerSettings) -> Working {
+    pub(crate) fn start(&self, handlers: Handlers, mut settings: WorkerSettings) -> Working {
+        if !self.way.rings() {
+            // Where nobody calls it, a worker hears with its heartbeat that it is to drain.
+            settings.worker_beat = settings.worker_beat.min(Duration::from_millis(50));
+        }
         start(self.bus.clone(), handlers, settings)
     }
 
@@ -108,8 +119,8 @@ pub(crate) fn settings(holder: &str, slots: usize) -> WorkerSettings {
     }
 }
 
-pub(crate) fn generous(url: &str) -> DbSettings {
-    DbSettings { db_connect_timeout: Duration::from_secs(10), ..DbSettings::at(url) }
+pub(crate) fn generous(settings: &DbSettings) -> DbSettings {
+    DbSettings { db_connect_timeout: Duration::from_secs(10), ..settings.clone() }
 }
 
 pub(crate) async fn until(client: &Client, condition: &str) {

@@ -5,9 +5,21 @@ use bus::{Answer, NewEvent, NewMessage};
 use messages::{EventType, Probe};
 use model::Route;
 use serde_json::json;
+use testkit::Way;
 use worker::{Failure, Handlers, Received, ServeError, Settle, serve};
 
 use crate::hall::{Hall, settings};
+
+testkit::in_every_way!(
+    a_handler_runs_and_everything_it_returns_is_committed_together,
+    a_thousand_messages_are_each_handled_once,
+    a_payload_that_cannot_be_read_fails_at_once_with_the_reason,
+    a_panic_is_a_failed_attempt_and_the_worker_goes_on,
+    failures_are_tried_again_until_the_attempts_are_exhausted,
+    a_retry_that_succeeds_is_done_with_all_its_attempts_counted,
+    an_outcome_that_cannot_be_is_a_failed_attempt_and_harms_no_other,
+    a_worker_serves_its_shards_and_its_tenant_only,
+);
 
 /// Does what the probe's text says.
 fn obedient() -> Handlers {
@@ -28,9 +40,8 @@ async fn quick_retries(hall: &Hall) {
     hall.run("insert into public.bus_routes (service, role, backoff_base) values ('cogo', 'probe', '0 s')").await;
 }
 
-#[tokio::test]
-async fn a_handler_runs_and_everything_it_returns_is_committed_together() {
-    let hall = Hall::new().await;
+async fn a_handler_runs_and_everything_it_returns_is_committed_together(way: Way) {
+    let hall = Hall::over(way).await;
     let handlers = Handlers::new().on(async |probe: Received<Probe>, _| {
         assert_eq!((probe.attempt, probe.tenant().as_str()), (1, "default"));
         let route: Route = "next/stage/3".parse().unwrap();
@@ -49,9 +60,8 @@ async fn a_handler_runs_and_everything_it_returns_is_committed_together() {
     working.stops().await;
 }
 
-#[tokio::test]
-async fn a_thousand_messages_are_each_handled_once() {
-    let hall = Hall::new().await;
+async fn a_thousand_messages_are_each_handled_once(way: Way) {
+    let hall = Hall::over(way).await;
     let handled = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&handled);
     let handlers = Handlers::new().on(move |_: Received<Probe>, _| {
@@ -72,9 +82,8 @@ async fn a_thousand_messages_are_each_handled_once() {
     other.stops().await;
 }
 
-#[tokio::test]
-async fn a_payload_that_cannot_be_read_fails_at_once_with_the_reason() {
-    let hall = Hall::new().await;
+async fn a_payload_that_cannot_be_read_fails_at_once_with_the_reason(way: Way) {
+    let hall = Hall::over(way).await;
     let mut working = hall.start(obedient(), settings("w1", 4));
     hall.run("insert into public.agent_messages (service, role, payload) values ('cogo', 'probe', '{\"txt\": 1}')").await;
     hall.until("select count(*) = 1 from public.agent_messages_dlq").await;
@@ -92,9 +101,8 @@ async fn a_payload_that_cannot_be_read_fails_at_once_with_the_reason() {
     working.stops().await;
 }
 
-#[tokio::test]
-async fn a_panic_is_a_failed_attempt_and_the_worker_goes_on() {
-    let hall = Hall::new().await;
+async fn a_panic_is_a_failed_attempt_and_the_worker_goes_on(way: Way) {
+    let hall = Hall::over(way).await;
     quick_retries(&hall).await;
     let mut working = hall.start(obedient(), settings("w1", 1));
     let bad = hall.probe("panic").await;
@@ -109,9 +117,8 @@ async fn a_panic_is_a_failed_attempt_and_the_worker_goes_on() {
     working.stops().await;
 }
 
-#[tokio::test]
-async fn failures_are_tried_again_until_the_attempts_are_exhausted() {
-    let hall = Hall::new().await;
+async fn failures_are_tried_again_until_the_attempts_are_exhausted(way: Way) {
+    let hall = Hall::over(way).await;
     quick_retries(&hall).await;
     let mut working = hall.start(obedient(), settings("w1", 4));
     for (text, said) in [
@@ -129,9 +136,8 @@ async fn failures_are_tried_again_until_the_attempts_are_exhausted() {
     working.stops().await;
 }
 
-#[tokio::test]
-async fn a_retry_that_succeeds_is_done_with_all_its_attempts_counted() {
-    let hall = Hall::new().await;
+async fn a_retry_that_succeeds_is_done_with_all_its_attempts_counted(way: Way) {
+    let hall = Hall::over(way).await;
     quick_retries(&hall).await;
     let handlers = Handlers::new().on(async |probe: Received<Probe>, _| {
         if probe.is_last_attempt() { Ok(Settle::done()) } else { Err(Failure::retry("again")) }
@@ -143,9 +149,8 @@ async fn a_retry_that_succeeds_is_done_with_all_its_attempts_counted() {
     working.stops().await;
 }
 
-#[tokio::test]
-async fn an_outcome_that_cannot_be_is_a_failed_attempt_and_harms_no_other() {
-    let hall = Hall::new().await;
+async fn an_outcome_that_cannot_be_is_a_failed_attempt_and_harms_no_other(way: Way) {
+    let hall = Hall::over(way).await;
     quick_retries(&hall).await;
     let mut working = hall.start(obedient(), settings("w1", 8));
     let mut good = Vec::new();
@@ -167,9 +172,10 @@ async fn an_outcome_that_cannot_be_is_a_failed_attempt_and_harms_no_other() {
     working.stops().await;
 }
 
+/// A transaction of the handler's own needs a connection.
 #[tokio::test]
 async fn an_effect_in_this_database_and_the_end_of_its_message_are_one() {
-    let hall = Hall::new().await;
+    let hall = Hall::over(Way::Direct).await;
     quick_retries(&hall).await;
     hall.run("create table effects (text text)").await;
     static EFFECT: db::Statement = db::Statement {
@@ -210,7 +216,7 @@ async fn an_effect_in_this_database_and_the_end_of_its_message_are_one() {
 
 #[tokio::test]
 async fn without_a_doorbell_polling_alone_is_enough() {
-    let hall = Hall::new().await;
+    let hall = Hall::over(Way::Direct).await;
     let polling = bus::BusSettings { bus_doorbell: bus::Doorbell::Poll, ..Default::default() };
     let pooled =
         db::DbSettings { db_session: db::SessionSetting::Transaction, ..hall.test.settings() };
@@ -230,9 +236,8 @@ async fn without_a_doorbell_polling_alone_is_enough() {
     }
 }
 
-#[tokio::test]
-async fn a_worker_serves_its_shards_and_its_tenant_only() {
-    let hall = Hall::new().await;
+async fn a_worker_serves_its_shards_and_its_tenant_only(way: Way) {
+    let hall = Hall::over(way).await;
     let mut narrow = settings("w1", 4);
     narrow.agent_shard = "1,3".parse().unwrap();
     narrow.agent_tenant = Some("acme".parse().unwrap());
@@ -251,7 +256,7 @@ async fn a_worker_serves_its_shards_and_its_tenant_only() {
 
 #[tokio::test]
 async fn a_worker_that_could_never_work_does_not_start() {
-    let hall = Hall::new().await;
+    let hall = Hall::over(Way::Direct).await;
     let stop = tokio_util::sync::CancellationToken::new();
     let nothing =
         serve(hall.bus.clone(), "x", Handlers::new(), &settings("w1", 1), stop.clone()).await;

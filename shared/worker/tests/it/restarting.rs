@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use bus::Bus;
 use messages::Probe;
-use testkit::{Cluster, ClusterOptions};
+use testkit::{Cluster, ClusterOptions, Way};
 use tokio::time::{sleep, timeout};
 use worker::{Cx, Handlers, Received, Settle};
 
 use crate::hall::{generous, patient, settings, start};
 
+testkit::over_both!(a_restart_of_the_database_under_load_loses_nothing);
+
+const DATABASE: &str = "restarting";
 const MESSAGES: i64 = 400;
 
 async fn connected(url: &str) -> tokio_postgres::Client {
@@ -24,11 +27,10 @@ async fn connected(url: &str) -> tokio_postgres::Client {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restart_of_the_database_under_load_loses_nothing() {
+async fn a_restart_of_the_database_under_load_loses_nothing(way: Way) {
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(&ClusterOptions::default()));
     let cluster = Arc::new(cluster.await.unwrap().unwrap());
-    let url = cluster.create_migrated_database("restarting").await.unwrap();
+    let url = cluster.create_migrated_database(DATABASE).await.unwrap();
     let client = connected(&url).await;
     client
         .batch_execute(&format!(
@@ -49,7 +51,13 @@ async fn a_restart_of_the_database_under_load_loses_nothing() {
             Ok(Settle::done().publish_to(&"next/stage/0".parse().unwrap(), &())?)
         }
     });
-    let bus = Bus::connect(&generous(&url), &patient()).unwrap();
+    let reached = way.reach(&cluster.socket_url(DATABASE)).await;
+    let mut poll = patient();
+    if way == Way::Supabase {
+        // Realtime does not say that it lost the database, and so not that rings were lost.
+        poll.bus_poll_ms = 1_000;
+    }
+    let bus = Bus::connect(&generous(&reached.settings), &poll).unwrap();
     let mut one = start(bus.clone(), handlers.clone(), settings("w1", 4));
     let mut other = start(bus.clone(), handlers, settings("w2", 4));
     let some = |count: usize| {

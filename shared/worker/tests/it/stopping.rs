@@ -2,10 +2,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messages::Probe;
+use testkit::Way;
 use tokio::sync::Semaphore;
 use worker::{Cx, Handlers, Received, Settle};
 
 use crate::hall::{Hall, settings};
+
+testkit::in_every_way!(
+    a_stop_lets_running_handlers_finish_and_takes_nothing_new,
+    what_does_not_finish_within_the_grace_goes_back_without_spending_an_attempt,
+    an_operators_drain_ends_the_worker_as_a_stop_does,
+);
 
 /// Each handler waits for a permit.
 fn gated(gate: &Arc<Semaphore>) -> Handlers {
@@ -19,9 +26,8 @@ fn gated(gate: &Arc<Semaphore>) -> Handlers {
     })
 }
 
-#[tokio::test]
-async fn a_stop_lets_running_handlers_finish_and_takes_nothing_new() {
-    let hall = Hall::new().await;
+async fn a_stop_lets_running_handlers_finish_and_takes_nothing_new(way: Way) {
+    let hall = Hall::over(way).await;
     let gate = Arc::new(Semaphore::new(0));
     let mut working = hall.start(gated(&gate), settings("w1", 2));
     for _ in 0..5 {
@@ -38,9 +44,8 @@ async fn a_stop_lets_running_handlers_finish_and_takes_nothing_new() {
     assert_eq!(hall.text("select count(*) from cogo.parked").await.unwrap(), "0");
 }
 
-#[tokio::test]
-async fn what_does_not_finish_within_the_grace_goes_back_without_spending_an_attempt() {
-    let hall = Hall::new().await;
+async fn what_does_not_finish_within_the_grace_goes_back_without_spending_an_attempt(way: Way) {
+    let hall = Hall::over(way).await;
     let gate = Arc::new(Semaphore::new(0));
     let mut hasty = settings("w1", 3);
     hasty.worker_grace = Duration::from_millis(50);
@@ -63,9 +68,8 @@ async fn what_does_not_finish_within_the_grace_goes_back_without_spending_an_att
     next.stops().await;
 }
 
-#[tokio::test]
-async fn an_operators_drain_ends_the_worker_as_a_stop_does() {
-    let hall = Hall::new().await;
+async fn an_operators_drain_ends_the_worker_as_a_stop_does(way: Way) {
+    let hall = Hall::over(way).await;
     let gate = Arc::new(Semaphore::new(0));
     let mut working = hall.start(gated(&gate), settings("w1", 2));
     hall.probe("x").await;
