@@ -173,8 +173,14 @@ impl Bus {
 
     /// Where these messages stand, in the order of their numbers; those that are gone are left out.
     pub async fn states(&self, ids: &[MessageId]) -> Result<Vec<MessageState>, BusError> {
-        let rows = self.db().query(&STATES, &[&ids]).await?;
-        Ok(rows.iter().map(state).collect())
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        let mut states = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(self.most_answers()) {
+            let rows = self.db().query(&STATES, &[&ids]).await?;
+            states.extend(rows.iter().map(state));
+        }
+        Ok(states)
     }
 
     /// A whole trace; `None` if nothing of it is there.

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use db::{Db, DbSettings, Json, SessionMode, Statement, Type};
 use model::{MessageId, TraceId};
+use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -25,9 +26,10 @@ struct Inner {
 }
 
 /// What became of a message that was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Published {
     pub id: MessageId,
+    #[serde(rename = "trace_id")]
     pub trace: TraceId,
     /// An earlier message with the same idempotency key was found, and this is that one.
     pub attached: bool,
@@ -58,6 +60,11 @@ impl Bus {
     /// what runs away. A Supabase project cuts every answer off at a thousand, without a word.
     pub(crate) fn most_rows(&self) -> i64 {
         if self.db().mode() == SessionMode::Supabase { 1_000 } else { 5_000 }
+    }
+
+    /// As many as one call may ask about, where each is answered with a row.
+    pub(crate) fn most_answers(&self) -> usize {
+        usize::try_from(self.most_rows()).expect("it is positive")
     }
 
     pub fn settings(&self) -> &BusSettings {
@@ -159,16 +166,11 @@ struct Waiting {
 const FLIGHTS: usize = 2;
 const LARGEST_BATCH: usize = 500;
 
-pub(crate) static PUBLISH: Statement = statement(
-    "bus.publish",
-    "select id, trace_id, attached from public.bus_publish(p_messages => $1)",
-    &[Type::JSONB],
-);
+pub(crate) static PUBLISH: Statement =
+    statement("bus.publish", "select public.bus_publish_all(p_messages => $1)", &[Type::JSONB]);
 
 async fn publish_by_call(db: &Db, messages: &[NewMessage]) -> Result<Vec<Published>, BusError> {
-    let rows = db.query(&PUBLISH, &[&Json(messages)]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| Published { id: row.get(0), trace: row.get(1), attached: row.get(2) })
-        .collect())
+    let row = db.query_one(&PUBLISH, &[&Json(messages)]).await?;
+    let Json(published) = row.get(0);
+    Ok(published)
 }

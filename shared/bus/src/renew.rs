@@ -31,16 +31,17 @@ impl Bus {
         worker: &str,
         held: &[(MessageId, Uuid)],
     ) -> Result<Vec<Renewed>, BusError> {
-        let (ids, leases): (Vec<MessageId>, Vec<Uuid>) = held.iter().copied().unzip();
-        let asked_at = Instant::now();
-        let rows = self.db().query(&RENEW, &[&worker, &ids, &leases]).await?;
-        Ok(rows
-            .iter()
-            .map(|row| Renewed {
+        let mut renewed = Vec::with_capacity(held.len());
+        for held in held.chunks(self.most_answers()) {
+            let (ids, leases): (Vec<MessageId>, Vec<Uuid>) = held.iter().copied().unzip();
+            let asked_at = Instant::now();
+            let rows = self.db().query(&RENEW, &[&worker, &ids, &leases]).await?;
+            renewed.extend(rows.iter().map(|row| Renewed {
                 id: row.get(0),
                 until: until(asked_at, row.get(1)),
                 cancel_requested: row.get(2),
-            })
-            .collect())
+            }));
+        }
+        Ok(renewed)
     }
 }

@@ -210,7 +210,7 @@ impl Bus {
                 }
             }
         }
-        if !full.is_empty() {
+        for full in full.chunks(self.most_answers()) {
             let outcomes: Vec<&Outcome> = full.iter().map(|(_, outcome)| *outcome).collect();
             let rows = self.db().query(&SETTLE, &[&worker, &Json(outcomes)]).await?;
             for ((place, _), row) in full.iter().zip(&rows) {

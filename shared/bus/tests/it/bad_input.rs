@@ -3,9 +3,12 @@
 use bus::NewMessage;
 use messages::Probe;
 use serde_json::{Value, json};
+use testkit::Way;
 use tokio_postgres::types::ToSql;
 
 use crate::fixture::{Fixture, message, publish, refusal, settling};
+
+testkit::over_both!(the_crate_passes_on_what_is_wrong_in_the_words_of_the_database);
 
 const EVERYTHING: &str = "select string_agg(format('%s %s', name, count), ', ' order by name) from (
     select relation.oid::regclass::text as name,
@@ -396,9 +399,8 @@ async fn a_wrong_event_heartbeat_or_setting_is_named() {
     }
 }
 
-#[tokio::test]
-async fn the_crate_passes_on_what_is_wrong_in_the_words_of_the_database() {
-    let on = Fixture::new().await;
+async fn the_crate_passes_on_what_is_wrong_in_the_words_of_the_database(way: Way) {
+    let on = Fixture::over(way).await;
     let of = || NewMessage::of(&Probe { text: "x".into() }).unwrap();
     let large = NewMessage::of(&Probe { text: "x".repeat(2_000_000) }).unwrap();
     for (message, named) in [
@@ -406,7 +408,7 @@ async fn the_crate_passes_on_what_is_wrong_in_the_words_of_the_database() {
         (of().idempotency_key(""), "idempotency_key must be"),
         (of().idempotency_key("k".repeat(300)), "idempotency_key must be"),
         (of().ordering_key("a\nb"), "ordering_key must be"),
-        (of().ttl(std::time::Duration::ZERO), "expires_at must be"),
+        (of().ttl(std::time::Duration::ZERO), "must be"),
         (large, "payload is too large"),
     ] {
         let error = on.bus.publish(message).await.unwrap_err();

@@ -1,7 +1,10 @@
 use bus::Cancelled;
 use serde_json::json;
+use testkit::Way;
 
 use crate::fixture::{Fixture, message, refusal, until};
+
+testkit::over_both!(the_crate_says_what_it_found);
 
 #[tokio::test]
 async fn what_is_queued_in_whatever_place_is_cancelled_at_once() {
@@ -189,9 +192,8 @@ async fn a_message_in_the_middle_of_a_reclaim_keeps_the_attempt_it_spent() {
     on.is_whole().await;
 }
 
-#[tokio::test]
-async fn the_crate_says_what_it_found() {
-    let on = Fixture::new().await;
+async fn the_crate_says_what_it_found(way: Way) {
+    let on = Fixture::over(way).await;
     let id = on.send(json!({})).await.try_into().unwrap();
     let other = on.send(json!({})).await.try_into().unwrap();
     assert_eq!(on.bus.cancel(id, "no_longer_needed").await.unwrap(), Cancelled::Now);

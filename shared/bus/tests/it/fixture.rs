@@ -2,16 +2,17 @@ use std::time::Duration;
 
 use bus::{Bus, BusSettings};
 use serde_json::{Value, json};
-use testkit::TestDb;
+use testkit::{Reached, TestDb, Way};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row};
 use uuid::Uuid;
 
 /// A database of one's own and the ways into it.
 pub(crate) struct Fixture {
-    pub(crate) test: TestDb,
-    pub(crate) sql: Client,
     pub(crate) bus: Bus,
+    pub(crate) sql: Client,
+    _reached: Reached,
+    pub(crate) test: TestDb,
 }
 
 /// What a claim gave.
@@ -79,10 +80,16 @@ const BROKEN: &str = "
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
+        Self::over(Way::Direct).await
+    }
+
+    /// Where the bus goes this way; plain SQL is always sent over a connection.
+    pub(crate) async fn over(way: Way) -> Self {
         let test = testkit::database().await;
         let sql = test.client().await;
-        let bus = Bus::connect(&test.settings(), &BusSettings::default()).unwrap();
-        Self { test, sql, bus }
+        let reached = way.reach(&test.url()).await;
+        let bus = Bus::connect(&reached.settings, &BusSettings::default()).unwrap();
+        Self { bus, sql, _reached: reached, test }
     }
 
     pub(crate) async fn run(&self, sql: &str) {

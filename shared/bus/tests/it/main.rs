@@ -4,6 +4,7 @@
 
 mod any_order;
 mod bad_input;
+mod calling;
 mod cancelling;
 mod claiming;
 mod client_reads;

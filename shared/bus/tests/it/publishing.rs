@@ -1,9 +1,15 @@
 use bus::NewMessage;
 use messages::Probe;
 use serde_json::{Value, json};
+use testkit::Way;
 use tokio::task::JoinSet;
 
 use crate::fixture::{Fixture, message, publish, refusal};
+
+testkit::over_both!(
+    the_crate_attaches_too_and_gathers_what_is_published_at_once,
+    one_bad_message_does_not_fail_those_it_travels_with,
+);
 
 #[tokio::test]
 async fn a_plain_insert_of_route_and_payload_is_a_complete_message() {
@@ -178,9 +184,8 @@ async fn fifty_at_once_with_one_key_are_one_message() {
     on.is_whole().await;
 }
 
-#[tokio::test]
-async fn the_crate_attaches_too_and_gathers_what_is_published_at_once() {
-    let on = Fixture::new().await;
+async fn the_crate_attaches_too_and_gathers_what_is_published_at_once(way: Way) {
+    let on = Fixture::over(way).await;
     let mut tasks = JoinSet::new();
     for n in 0..200 {
         let bus = on.bus.clone();
@@ -197,9 +202,8 @@ async fn the_crate_attaches_too_and_gathers_what_is_published_at_once() {
     on.is_whole().await;
 }
 
-#[tokio::test]
-async fn one_bad_message_does_not_fail_those_it_travels_with() {
-    let on = Fixture::new().await;
+async fn one_bad_message_does_not_fail_those_it_travels_with(way: Way) {
+    let on = Fixture::over(way).await;
     let mut tasks = JoinSet::new();
     for n in 0..40 {
         let bus = on.bus.clone();

@@ -2,8 +2,15 @@ use serde_json::{Value, json};
 
 use bus::{Answer, NewMessage, Outcome, Settle};
 use messages::{EventType, Probe};
+use testkit::Way;
 
 use crate::fixture::{Fixture, message, refusal, settle, settling};
+
+testkit::over_both!(
+    a_stale_lease_beside_the_current_one_of_the_same_message_is_refused,
+    the_crate_settles_every_kind_and_answers_each,
+    a_refused_settle_of_the_crate_says_why_and_keeps_the_lease,
+);
 
 #[tokio::test]
 async fn done_leaves_a_receipt_with_the_result() {
@@ -355,9 +362,8 @@ async fn one_lease_twice_in_a_batch_counts_once() {
     on.is_whole().await;
 }
 
-#[tokio::test]
-async fn a_stale_lease_beside_the_current_one_of_the_same_message_is_refused() {
-    let on = Fixture::new().await;
+async fn a_stale_lease_beside_the_current_one_of_the_same_message_is_refused(way: Way) {
+    let on = Fixture::over(way).await;
     let id = on.send(json!({})).await;
     let stale = on.claim_one().await;
     on.advance(31).await;
@@ -375,9 +381,8 @@ async fn a_stale_lease_beside_the_current_one_of_the_same_message_is_refused() {
     on.is_whole().await;
 }
 
-#[tokio::test]
-async fn the_crate_settles_every_kind_and_answers_each() {
-    let on = Fixture::new().await;
+async fn the_crate_settles_every_kind_and_answers_each(way: Way) {
+    let on = Fixture::over(way).await;
     on.publish(json!(vec![message(&json!({})); 7])).await;
     let claims = on.claim(&["codegen/generate/0"], 10).await;
     let probe = Probe { text: "next".into() };
@@ -418,6 +423,7 @@ async fn the_crate_settles_every_kind_and_answers_each() {
     on.is_whole().await;
 }
 
+/// Such a transaction needs a connection.
 #[tokio::test]
 async fn a_settle_within_a_transaction_of_the_handlers_own_ends_with_it() {
     let on = Fixture::new().await;
@@ -448,9 +454,8 @@ async fn a_settle_within_a_transaction_of_the_handlers_own_ends_with_it() {
     on.is_whole().await;
 }
 
-#[tokio::test]
-async fn a_refused_settle_of_the_crate_says_why_and_keeps_the_lease() {
-    let on = Fixture::new().await;
+async fn a_refused_settle_of_the_crate_says_why_and_keeps_the_lease(way: Way) {
+    let on = Fixture::over(way).await;
     on.run(
         "insert into public.bus_routes (service, role, max_payload) values ('cogo', 'probe', 1024)",
     )

@@ -1,7 +1,10 @@
 use bus::Status;
 use serde_json::json;
+use testkit::Way;
 
 use crate::fixture::{Fixture, message};
+
+testkit::over_both!(the_crate_reads_every_state_and_counts_every_place);
 
 /// What the view says of a message, as one line.
 async fn seen(on: &Fixture, id: i64) -> String {
@@ -45,9 +48,8 @@ async fn the_view_tells_the_truth_in_every_state() {
     on.is_whole().await;
 }
 
-#[tokio::test]
-async fn the_crate_reads_every_state_and_counts_every_place() {
-    let on = Fixture::new().await;
+async fn the_crate_reads_every_state_and_counts_every_place(way: Way) {
+    let on = Fixture::over(way).await;
     let mut ids = on.publish(json!(vec![message(&json!({})); 5])).await;
     let claims = on.claim(&["codegen/generate/0"], 4).await;
     on.done(&claims[0]).await;

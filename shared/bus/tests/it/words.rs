@@ -8,8 +8,14 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::json;
+use testkit::Way;
 
 use crate::fixture::{Fixture, message, publish};
+
+testkit::over_both!(
+    whatever_sql_accepts_as_a_message_the_crate_can_read,
+    whatever_sql_accepts_as_an_event_the_crate_can_read,
+);
 
 /// Right, nearly right and wrong texts.
 fn texts(like: &[&str], count: usize) -> Vec<String> {
@@ -148,9 +154,8 @@ async fn what_a_worker_listens_to_in_rust_is_a_route_in_sql() {
     }
 }
 
-#[tokio::test]
-async fn whatever_sql_accepts_as_a_message_the_crate_can_read() {
-    let on = Fixture::new().await;
+async fn whatever_sql_accepts_as_a_message_the_crate_can_read(way: Way) {
+    let on = Fixture::over(way).await;
     let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
     let columns = [
         ("shard", vec!["0", "-1", "2147483647"]),
@@ -196,9 +201,8 @@ async fn whatever_sql_accepts_as_a_message_the_crate_can_read() {
     on.is_whole().await;
 }
 
-#[tokio::test]
-async fn whatever_sql_accepts_as_an_event_the_crate_can_read() {
-    let on = Fixture::new().await;
+async fn whatever_sql_accepts_as_an_event_the_crate_can_read(way: Way) {
+    let on = Fixture::over(way).await;
     let given = [
         ("message_id", "0"),
         ("message_id", "-1"),
