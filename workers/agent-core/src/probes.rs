@@ -26,11 +26,8 @@ pub(crate) struct Readiness {
     db: Db,
 }
 
-pub(crate) static SCHEMA: Statement = Statement {
-    name: "agent_core.schema",
-    sql: "select public.bus_schema()",
-    types: &[],
-};
+pub(crate) static SCHEMA: Statement =
+    Statement { name: "agent_core.schema", sql: "select public.bus_schema()", types: &[] };
 
 /// Probes give up after a second or two themselves.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -44,7 +41,9 @@ impl Readiness {
         let newest = match within("agent_core.ready", LIMIT, self.newest()).await {
             Ok(Ok(newest)) => newest,
             // Postgres says that there is no such function, PostgREST that it knows none.
-            Ok(Err(error)) if error.code().is_some_and(|code| NO_FUNCTION.contains(&code.code())) => {
+            Ok(Err(error))
+                if error.code().is_some_and(|code| NO_FUNCTION.contains(&code.code())) =>
+            {
                 return Err(not_migrated());
             }
             _ => {
