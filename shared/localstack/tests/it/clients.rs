@@ -12,10 +12,8 @@ use crate::supabase::Supabase;
 async fn supabase_js_works_and_gets_its_errors_as_objects() {
     let supabase = Supabase::start_with([Part::Rest, Part::Functions], None).await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node");
-    let here = folder.clone();
-    let modules = tokio::task::spawn_blocking(move || testkit::node_modules(&here)).await.unwrap();
     let mut node = Command::new("node");
-    node.arg(folder.join("client.mjs")).env("NODE_MODULES", modules);
+    node.arg(folder.join("client.mjs")).env("NODE_MODULES", testkit::node_modules(&folder));
     node.env("SUPABASE_URL", supabase.services.url());
     node.env("USER_TOKEN", supabase.token("authenticated", 600));
     node.envs(supabase.keys().named().map(|(name, key)| (name, key.expose().to_owned())));

@@ -1,5 +1,6 @@
 //! Through the real client libraries.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +10,6 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::fixture::{Fixture, PATIENCE, PUBLISHABLE_KEY, SECRET_KEY, tenant, token};
-use crate::npm::driver;
 
 const LIBRARIES: [&str; 2] = ["supabase-js", "realtime-js"];
 
@@ -22,7 +22,9 @@ struct Node {
 impl Node {
     async fn connect(on: &Fixture, library: &str, key: &str, token: Option<&str>) -> Self {
         let mut node = Command::new("node");
-        node.arg(driver()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js");
+        node.arg(folder.join("driver.mjs")).env("NODE_MODULES", testkit::node_modules(&folder));
+        node.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = node.spawn().expect("node is installed");
         let input = child.stdin.take().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -7,7 +7,6 @@ mod changes;
 mod fixture;
 mod handshake;
 mod javascript;
-mod npm;
 mod providing;
 mod raw;
 mod secrets;

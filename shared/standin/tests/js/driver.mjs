@@ -1,8 +1,12 @@
 // Does what it is told by lines of JSON, with the real client libraries, and tells what it hears.
+// NODE_MODULES says where those are.
+import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { RealtimeClient } from "@supabase/realtime-js";
-import { createClient } from "@supabase/supabase-js";
-import WebSocket from "ws";
+
+const require = createRequire(process.env.NODE_MODULES + "/");
+const { RealtimeClient } = require("@supabase/realtime-js");
+const { createClient } = require("@supabase/supabase-js");
+const WebSocket = require("ws");
 
 const channels = new Map();
 let realtime;
