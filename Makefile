@@ -8,11 +8,14 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/cogo/target
 # Where .ci/setup puts the tools that are not the system's.
 TOOLS := $(HOME)/.cache/cogo/tools
 export PATH := $(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
+# Where .ci/setup puts what edge functions import; Deno is told to fetch nothing.
+export DENO_DIR := $(HOME)/.cache/cogo/deno
+export DENO_NO_UPDATE_CHECK := 1
 
 ADVISORIES := https://github.com/rustsec/advisory-db
 MIGRATIONS := $(wildcard migrations/*.sql)
 
-.PHONY: help setup demo dev check fmt test chaos bench
+.PHONY: help setup demo dev check fmt types test chaos bench
 
 help: ## list what one can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,13 +32,14 @@ dev: ## the same stack, to stay: Postgres, what stands in for Supabase, every wo
 	@.ci/setup run
 	@cargo run --package local --bin cogo -- dev
 
-check: ## formatting, lints, dependency rules, migrations: all that needs no test run
+check: ## formatting, lints, dependency rules, migrations, edge functions: all that needs no test run
 	cargo fmt --all --check
 	RUST_LOG=warn taplo fmt --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo deny --log-level error check bans licenses sources
 	@$(MAKE) --no-print-directory check-advisories
 	$(if $(MIGRATIONS),squawk $(MIGRATIONS),@echo 'check: no migrations yet')
+	cd edge-functions && deno task --quiet check
 
 .PHONY: check-advisories
 check-advisories:
@@ -45,13 +49,18 @@ check-advisories:
 		echo 'check: SECURITY ADVISORIES NOT CHECKED: $(ADVISORIES) cannot be reached from here'; \
 	fi
 
-fmt: ## format Rust and TOML in place
+fmt: ## format Rust, TOML and TypeScript in place
 	cargo fmt --all
 	RUST_LOG=warn taplo fmt
+	cd edge-functions && deno fmt --quiet . ../supabase/examples
+
+types: setup ## write supabase/database.types.ts anew, from the schema that the migrations make
+	COGO_WRITE_TYPES=1 cargo test --quiet --package stories --test database_types
 
 # The runner comes last, so that its summary is the last thing one reads; only the Postgres that the
 # tests share is stopped after it.
 test: setup check ## everything CI runs: setup, check, all tests
+	cd edge-functions && deno task --quiet test
 	cargo test --workspace --doc --quiet
 	@trap 'cargo run --quiet --package testkit -- stop' EXIT; \
 	if cargo nextest --version >/dev/null 2>&1; then \

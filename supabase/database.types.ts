@@ -8,6 +8,60 @@ export type Json =
   | { [key: string]: Json | undefined }
   | Json[];
 
+export type EventRow = {
+  agent_id: string | null;
+  created_at: string | null;
+  event_type: string | null;
+  id: number | null;
+  message_id: number | null;
+  next_transaction: number | null;
+  oldest_running: number | null;
+  payload: Json | null;
+  project_id: string | null;
+  reason: string | null;
+  role: string | null;
+  service: string | null;
+  shard: number | null;
+  tenant: string | null;
+  trace_id: string | null;
+  writing: string[] | null;
+};
+
+export type MessageState = {
+  attempts: number | null;
+  cancel_requested: boolean | null;
+  claimed_at: string | null;
+  claimed_by: string | null;
+  created_at: string | null;
+  done_at: string | null;
+  error: string | null;
+  expires_at: string | null;
+  id: number | null;
+  idempotency_key: string | null;
+  last_error_at: string | null;
+  lease_until: string | null;
+  max_attempts: number | null;
+  next_transaction: number | null;
+  oldest_running: number | null;
+  ordering_key: string | null;
+  parent_id: number | null;
+  payload: Json | null;
+  priority: number | null;
+  project_id: string | null;
+  read_at: string | null;
+  replay_of: number | null;
+  result_snippet: string | null;
+  result_url: string | null;
+  retry_at: string | null;
+  role: string | null;
+  service: string | null;
+  shard: number | null;
+  status: string | null;
+  tenant: string | null;
+  trace_id: string | null;
+  traceparent: string | null;
+};
+
 export type Database = {
   public: {
     Tables: {
@@ -515,9 +569,21 @@ export type Database = {
         Args: { p_worker: string; p_routes: string[]; p_limit?: number; p_lanes?: number[]; p_after?: number[] };
         Returns: { id: number; lease: string; lane: number; service: string; role: string; shard: number; tenant: string; project_id: string; trace_id: string; traceparent: string; parent_id: number; ordering_key: string; attempt: number; max_attempts: number; created_at: string; lease_until: string; lease_ms: number; payload: Json }[];
       };
+      bus_claim_or_park: {
+        Args: { p_worker: string; p_routes: string[]; p_limit: number; p_channel: string; p_ms: number; p_lanes?: number[]; p_after?: number[] };
+        Returns: Json;
+      };
       bus_dead_letters: {
         Args: { p_filter?: Json };
         Returns: Json;
+      };
+      bus_dead_sleepers: {
+        Args: Record<PropertyKey, never>;
+        Returns: { worker: string }[];
+      };
+      bus_depth: {
+        Args: { p_recent: number };
+        Returns: { service: string; role: string; shard: number; tenant: string; paused: boolean; ready: number; delayed: number; waiting: number; claimed: number; oldest_ready_s: number; done_last_hour: number; failed_last_hour: number; last_hour_is_partial: boolean }[];
       };
       bus_done: {
         Args: { p_worker: string; p_ids: number[]; p_leases: string[]; p_event_types?: string[]; p_event_payloads?: Json[] };
@@ -529,6 +595,62 @@ export type Database = {
       };
       bus_emit: {
         Args: { p_events: Json };
+        Returns: number;
+      };
+      bus_events_anchor: {
+        Args: Record<PropertyKey, never>;
+        Returns: { newest: number; writing: string[] };
+      };
+      bus_events_between: {
+        Args: { p_after: number; p_upto: number; p_limit: number; p_tenant?: string; p_trace_id?: string };
+        Returns: EventRow[];
+      };
+      bus_events_in_order: {
+        Args: { p_after: number; p_limit: number; p_look: boolean };
+        Returns: EventRow[];
+      };
+      bus_events_since: {
+        Args: { p_after: number; p_skipped: number[]; p_limit: number };
+        Returns: EventRow[];
+      };
+      bus_fleet: {
+        Args: Record<PropertyKey, never>;
+        Returns: { id: string; agent_name: string; service: string; role: string; shards: number[]; tenant: string; host: string; version: string; image: string; digest: string; release_id: string; state: string; drain_requested: boolean; slots: number; busy: number; started_at: string; seen_at: string; silent_s: number }[];
+      };
+      bus_is_open: {
+        Args: { p_service: string; p_role: string; p_client: string };
+        Returns: boolean;
+      };
+      bus_keeper: {
+        Args: Record<PropertyKey, never>;
+        Returns: { worker: string; silent_s: number }[];
+      };
+      bus_letter: {
+        Args: { p_id: number };
+        Returns: { orig_id: number; service: string; role: string; shard: number; tenant: string; trace_id: string; attempts: number; reason: string; error: string; created_at: string; replayed_as: number; payload: Json }[];
+      };
+      bus_letters: {
+        Args: { p_service: string; p_role: string; p_reason: string; p_tenant: string; p_open_only: boolean; p_limit: number };
+        Returns: { orig_id: number; service: string; role: string; shard: number; tenant: string; trace_id: string; attempts: number; reason: string; error: string; created_at: string; replayed_as: number; payload: Json }[];
+      };
+      bus_message: {
+        Args: { p_id: number };
+        Returns: MessageState[];
+      };
+      bus_messages_since: {
+        Args: { p_after: number; p_skipped: number[]; p_limit: number };
+        Returns: MessageState[];
+      };
+      bus_missing_roles: {
+        Args: Record<PropertyKey, never>;
+        Returns: { name: string }[];
+      };
+      bus_newest_event: {
+        Args: Record<PropertyKey, never>;
+        Returns: number;
+      };
+      bus_newest_message: {
+        Args: Record<PropertyKey, never>;
         Returns: number;
       };
       bus_overview: {
@@ -543,9 +665,17 @@ export type Database = {
         Args: { p_service: string; p_role: string; p_paused?: boolean };
         Returns: undefined;
       };
+      bus_peek: {
+        Args: { p_service: string; p_role: string; p_shard: number; p_tenant: string; p_limit: number };
+        Returns: MessageState[];
+      };
       bus_publish: {
         Args: { p_messages: Json };
         Returns: { place: number; id: number; trace_id: string; attached: boolean }[];
+      };
+      bus_realtime: {
+        Args: Record<PropertyKey, never>;
+        Returns: { check_name: string; fine: boolean }[];
       };
       bus_renew: {
         Args: { p_worker: string; p_ids: number[]; p_leases: string[] };
@@ -567,9 +697,29 @@ export type Database = {
         Args: { p_worker: string; p_routes: string[] };
         Returns: undefined;
       };
+      bus_ring_topic: {
+        Args: { p_topic: string };
+        Returns: undefined;
+      };
+      bus_schema: {
+        Args: Record<PropertyKey, never>;
+        Returns: string;
+      };
+      bus_server: {
+        Args: Record<PropertyKey, never>;
+        Returns: { version_number: number; version: string; login: string; clock: string; is_standby: boolean; autovacuum: boolean }[];
+      };
       bus_settle: {
         Args: { p_worker: string; p_outcomes: Json };
         Returns: { id: number; accepted: boolean; state: string }[];
+      };
+      bus_snapshot_holders: {
+        Args: { p_longer_ms: number };
+        Returns: { who: string; held_for_s: number }[];
+      };
+      bus_states: {
+        Args: { p_ids: number[] };
+        Returns: MessageState[];
       };
       bus_sweep: {
         Args: { p_worker: string; p_limit?: number };
@@ -587,9 +737,37 @@ export type Database = {
         Args: { p_trace_id: string; p_after?: number; p_limit?: number };
         Returns: Json;
       };
+      bus_trace_history: {
+        Args: { p_trace_id: string; p_limit: number; p_tenant?: string };
+        Returns: EventRow[];
+      };
+      bus_trace_known: {
+        Args: { p_trace_id: string; p_tenant?: string };
+        Returns: boolean;
+      };
+      bus_trace_messages: {
+        Args: { p_trace_id: string; p_limit: number; p_tenant?: string };
+        Returns: MessageState[];
+      };
+      bus_traces_over: {
+        Args: { p_traces: string[]; p_tenants: string[] };
+        Returns: { trace_id: string; tenant: string; last_event: number }[];
+      };
       bus_unpark: {
         Args: { p_worker: string };
         Returns: undefined;
+      };
+      bus_unprotected_tables: {
+        Args: Record<PropertyKey, never>;
+        Returns: { name: string }[];
+      };
+      bus_unsafe_functions: {
+        Args: Record<PropertyKey, never>;
+        Returns: { name: string; why: string }[];
+      };
+      bus_watch: {
+        Args: { p_trace_id: string; p_after?: number };
+        Returns: Json;
       };
       bus_workers: {
         Args: Record<PropertyKey, never>;
@@ -606,6 +784,14 @@ export type Database = {
       execution_retain: {
         Args: { p_keep: string; p_limit?: number };
         Returns: number;
+      };
+      intent_known: {
+        Args: { p_name: string };
+        Returns: { target: string; payload_schema: Json; default_assignment: Json; enabled: boolean; updated_at: string }[];
+      };
+      intent_names: {
+        Args: Record<PropertyKey, never>;
+        Returns: { name: string }[];
       };
       intent_publish: {
         Args: { p_message: Json; p_limit: number };

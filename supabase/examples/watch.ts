@@ -39,14 +39,15 @@ async function main(text: string): Promise<void> {
 /** Every event of a trace once, in order. Realtime only rings; what happened is read from the table. */
 async function* watch(client: Client, trace: string): AsyncGenerator<BusEvent> {
   const bell = new Bell();
+  // The events of a trace are sent only while somebody watches it, for ten minutes each time.
+  const watchOn = () => client.rpc("bus_watch", { p_trace_id: trace }).then(() => bell.ring());
   const channel = client.channel(`trace:${trace}`, { config: { private: true } })
-    .on("broadcast", { event: "bus_event" }, () => bell.ring())
+    .on("broadcast", { event: "bus_events" }, () => bell.ring())
     .subscribe((status) => {
-      // What happened before is not rung for.
-      if (status === "SUBSCRIBED") {
-        client.rpc("bus_watch" as never, { p_trace_id: trace } as never).then(() => bell.ring());
-      }
+      // Only now, so that nothing happens unheard between the two; it also rings for what did before.
+      if (status === "SUBSCRIBED") watchOn();
     });
+  const again = setInterval(watchOn, 5 * 60_000);
   let after = 0;
   try {
     while (true) {
@@ -57,6 +58,7 @@ async function* watch(client: Client, trace: string): AsyncGenerator<BusEvent> {
       if (page.events.length === 0) await bell.rung(POLL_MS);
     }
   } finally {
+    clearInterval(again);
     await client.removeChannel(channel);
   }
 }
