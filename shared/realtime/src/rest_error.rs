@@ -102,13 +102,20 @@ pub(crate) fn decode(server: &str, status: StatusCode, body: &[u8]) -> RestError
     }
     // 0xx: it cannot reach the database, or waited too long for a connection.
     let starting = code.starts_with("PGRST00");
-    if starting
-        || (is_gateway(status) && !is_sqlstate(code))
-        || status == StatusCode::TOO_MANY_REQUESTS
-    {
+    let gateway = is_gateway(status) && !is_sqlstate(code);
+    // 001: or the connection broke in the middle of it. So it may have for a gateway in front, unless
+    // that says that nobody was there.
+    if code == "PGRST001" || (gateway && !starting && status != StatusCode::SERVICE_UNAVAILABLE) {
+        return RestError::Lost { server, why: told(said, status) };
+    }
+    if starting || gateway || status == StatusCode::TOO_MANY_REQUESTS {
         return RestError::NotNow { server, why: told(said, status) };
     }
     match said {
+        // It has no words for a database that hung up in the middle.
+        Some(said) if said.code.is_empty() && said.message.is_empty() => {
+            RestError::Lost { server, why: "the database hung up".to_owned() }
+        }
         Some(said) => RestError::Server(said),
         None => RestError::Unreadable(format!("it is {status}, without an explanation in JSON")),
     }
@@ -154,8 +161,18 @@ mod tests {
             (401, r#"{"message":"m"}"#, RestError::KeyRefused { server: here(), why: m() }),
             (
                 503,
-                r#"{"code":"PGRST001","message":"m"}"#,
+                r#"{"code":"PGRST000","message":"m"}"#,
                 RestError::NotNow { server: here(), why: m() },
+            ),
+            (
+                503,
+                r#"{"code":"PGRST001","message":"m"}"#,
+                RestError::Lost { server: here(), why: m() },
+            ),
+            (
+                400,
+                r#"{"code":"","details":null,"hint":null,"message":""}"#,
+                RestError::Lost { server: here(), why: "the database hung up".into() },
             ),
             (
                 504,
@@ -163,7 +180,9 @@ mod tests {
                 RestError::NotNow { server: here(), why: m() },
             ),
             (429, r#"{"message":"m"}"#, RestError::NotNow { server: here(), why: m() }),
-            (502, "<html>", RestError::NotNow { server: here(), why: "502 Bad Gateway".into() }),
+            (502, "<html>", RestError::Lost { server: here(), why: "502 Bad Gateway".into() }),
+            (504, r#"{"message":"m"}"#, RestError::Lost { server: here(), why: m() }),
+            (503, r#"{"message":"m"}"#, RestError::NotNow { server: here(), why: m() }),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(decode("s", status, body.as_bytes()), expected, "{status} {body}");
