@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::quote;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::Serialize;
@@ -91,7 +92,7 @@ impl Rest {
         function: &str,
         arguments: &impl Serialize,
     ) -> Result<Option<Box<RawValue>>, RestError> {
-        let url = self.url(&format!("rpc/{function}"), &[])?;
+        let url = self.url("rpc/", function, &[])?;
         let body = serde_json::to_vec(arguments).map_err(|error| RestError::invalid(&error))?;
         let request = self.0.client.post(url).header(CONTENT_TYPE, JSON).body(body);
         let answer = self.send(request).await?;
@@ -109,7 +110,7 @@ impl Rest {
         returning: Option<&str>,
     ) -> Result<Vec<T>, RestError> {
         let select = returning.map(|columns| ("select", columns.to_owned()));
-        let url = self.url(table, select.as_slice())?;
+        let url = self.url("", table, select.as_slice())?;
         let prefer = if returning.is_some() { "return=representation" } else { "return=minimal" };
         let body = serde_json::to_vec(rows).map_err(|error| RestError::invalid(&error))?;
         let request = self.0.client.post(url).header(CONTENT_TYPE, JSON).header("prefer", prefer);
@@ -129,7 +130,7 @@ impl Rest {
     ) -> Result<Vec<T>, RestError> {
         let mut query = vec![("select", columns.to_owned())];
         query.extend(filters.iter().map(Filter::query));
-        let url = self.url(table, &query)?;
+        let url = self.url("", table, &query)?;
         let ask = || self.send(self.0.client.request(Method::GET, url.clone()));
         let answer = match ask().await {
             Err(error) if error.passes() => {
@@ -141,14 +142,14 @@ impl Rest {
         serde_json::from_slice(&answer).map_err(|error| RestError::unreadable(&error))
     }
 
-    fn url(&self, path: &str, query: &[(&str, String)]) -> Result<Url, RestError> {
-        let named = path.rsplit('/').next().unwrap_or_default();
-        if named.is_empty()
-            || !named.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        {
-            return Err(RestError::Invalid(format!("`{named}` is no name of a table or function")));
+    fn url(&self, below: &str, name: &str, query: &[(&str, String)]) -> Result<Url, RestError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if name.is_empty() || !name.bytes().all(plain) {
+            let told = quote(name);
+            return Err(RestError::Invalid(format!("{told} is no name of a table or function")));
         }
-        let mut url = self.0.base.join(path).expect("a name can follow any base");
+        let mut url =
+            self.0.base.join(&format!("{below}{name}")).expect("a name can follow any base");
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }

