@@ -72,8 +72,9 @@ test: setup check ## everything CI runs: setup, check, all tests
 
 SEEDS ?= 20
 MESSAGES ?= 10000
-chaos: ## kill workers and Postgres under load, then judge the history: make chaos SEEDS=n MESSAGES=n
-	cargo run --release --package stories --bin chaos -- --seeds $(SEEDS) --messages $(MESSAGES)
+VIA ?= direct
+chaos: ## kill workers and Postgres under load, then judge the history: make chaos SEEDS=n MESSAGES=n VIA=direct|supabase|poll
+	cargo run --release --package stories --bin chaos -- --seeds $(SEEDS) --messages $(MESSAGES) --via $(VIA)
 
 bench: ## measure the bus on a throwaway Postgres, next to the limits of this machine
 	cargo run --release --package local --bin cogo -- bench bus

@@ -1,5 +1,5 @@
-//! The short form of `make chaos`: two seeds, and one with the fence broken on purpose, to see that
-//! the judge would notice.
+//! The short form of `make chaos`, each way to the database; and with the fence broken on purpose, to
+//! see that the judge would notice.
 
 use std::process::{Command, Output};
 
@@ -18,7 +18,21 @@ fn last_line(output: &Output) -> (String, String) {
 
 #[test]
 fn nothing_is_lost_stuck_or_doubled_whatever_is_killed() {
-    let output = chaos(&["--seeds", "2", "--messages", "600"]);
+    survives(&["--seeds", "2", "--messages", "600"]);
+}
+
+#[test]
+fn nor_over_supabase() {
+    survives(&["--seeds", "1", "--messages", "500", "--via", "supabase"]);
+}
+
+#[test]
+fn nor_without_any_doorbell() {
+    survives(&["--seeds", "1", "--messages", "500", "--via", "poll"]);
+}
+
+fn survives(arguments: &[&str]) {
+    let output = chaos(arguments);
     let (verdict, said) = last_line(&output);
     assert_eq!(verdict, "lost 0, stuck 0, doubled 0", "{said}");
     assert!(output.status.success(), "{said}");
@@ -30,10 +44,20 @@ const MOST_RUNS: usize = 6;
 
 #[test]
 fn the_judge_notices_a_broken_fence() {
+    notices_a_broken_fence("direct");
+}
+
+#[test]
+fn the_judge_notices_a_broken_fence_over_supabase() {
+    notices_a_broken_fence("supabase");
+}
+
+fn notices_a_broken_fence(via: &str) {
     let mut said = String::new();
     for _ in 0..MOST_RUNS {
         // As many messages as keep every worker busy: whichever is stopped holds some.
-        let output = chaos(&["--seeds", "1", "--messages", "1500", "--break-fence"]);
+        let how = ["--seeds", "1", "--messages", "1500", "--break-fence", "--via", via];
+        let output = chaos(&how);
         let verdict;
         (verdict, said) = last_line(&output);
         let doubled =

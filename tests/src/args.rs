@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser};
 
-use crate::Member;
+use crate::{Member, Via};
 
 /// Torments a fleet of workers and judges what came of it.
 ///
@@ -32,6 +32,11 @@ pub struct ChaosArgs {
     /// What is sent and which torment comes when is the same; what the scheduler makes of it is not.
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u32>,
+
+    /// How the fleet goes to its database: over connections, over Supabase's APIs, or over those with
+    /// no doorbell but the poll.
+    #[arg(long, default_value = "direct", value_enum)]
+    pub via: Via,
 
     /// Where the logs of the fleet and of Postgres go; a temporary folder unless set, which is kept
     /// when something was found.

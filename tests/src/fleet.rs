@@ -9,10 +9,14 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
+use crate::passage::Passage;
+
 /// The processes of one run. Killed when dropped.
 pub(crate) struct Fleet {
     program: PathBuf,
-    url: String,
+    environment: Vec<(&'static str, String)>,
+    /// Of workers, besides those of every run.
+    arguments: &'static [&'static str],
     logs: PathBuf,
     processes: Vec<Process>,
 }
@@ -47,8 +51,14 @@ const KEEPERS: usize = 2;
 const DRAIN: Duration = Duration::from_secs(20);
 
 impl Fleet {
-    pub(crate) fn start(program: PathBuf, url: String, logs: PathBuf) -> miette::Result<Self> {
-        let mut fleet = Self { program, url, logs, processes: Vec::new() };
+    pub(crate) fn start(
+        program: PathBuf,
+        passage: &Passage,
+        logs: PathBuf,
+    ) -> miette::Result<Self> {
+        let Passage { environment, arguments, .. } = passage;
+        let (environment, processes) = (environment.clone(), Vec::new());
+        let mut fleet = Self { program, environment, arguments, logs, processes };
         for (role, count) in [(Role::Worker, WORKERS), (Role::Keeper, KEEPERS)] {
             for number in 0..count {
                 let child = fleet.spawn(role, number, 0)?;
@@ -74,12 +84,13 @@ impl Fleet {
                 .arg("worker")
                 .args(["--agent-shard", "*", "--worker-slots", "16", "--worker-grace", "3s"])
                 .args(["--worker-beat", "1s", "--db-pool", "6", "--bus-poll-ms", "2000"])
-                .args(["--holder-id", &format!("{name}.{life}")]),
+                .args(["--holder-id", &format!("{name}.{life}")])
+                .args(self.arguments),
             Role::Keeper => command.args(["keeper", "--keeper-every", "200ms"]),
         };
         command
             .env_clear()
-            .env("DATABASE_URL", &self.url)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bus::{Answer, NewEvent, NewMessage};
-use db::{Statement, Type};
+use db::{SessionMode, Statement, Type};
 use model::MessageId;
 use time::OffsetDateTime;
 use tokio::time::sleep;
@@ -85,6 +85,9 @@ async fn persist(this: &This, began: OffsetDateTime, cx: &Cx) -> Result<Settle, 
 const TRIES: usize = 4;
 
 async fn write_and_settle(this: &This, began: OffsetDateTime, cx: &Cx) -> Result<Settle, Failure> {
+    if cx.bus().db().mode() == SessionMode::Supabase {
+        return call_finish(this, began, cx).await;
+    }
     let mut client = cx.bus().db().client().await?;
     let transaction = client.transaction().await?;
     transaction.execute(&EFFECT, &[&this.id, &this.worker, &this.attempt, &began]).await?;
@@ -96,6 +99,24 @@ async fn write_and_settle(this: &This, began: OffsetDateTime, cx: &Cx) -> Result
     match answer {
         Answer::Accepted => transaction.commit().await?,
         Answer::Lost => transaction.rollback().await?,
+    }
+    Ok(Settle::done())
+}
+
+static FINISH: Statement = Statement {
+    name: "chaos.finish",
+    sql: "select public.chaos_finish(
+        p_worker => $1, p_id => $2, p_lease => $3, p_attempt => $4, p_began_us => $5)",
+    types: &[Type::TEXT, Type::INT8, Type::UUID, Type::INT4, Type::INT8],
+};
+
+async fn call_finish(this: &This, began: OffsetDateTime, cx: &Cx) -> Result<Settle, Failure> {
+    let began_us = i64::try_from(began.unix_timestamp_nanos() / 1_000).expect("it is this century");
+    let parameters: &[&dyn db::Parameter] =
+        &[&cx.worker(), &this.id, &cx.lease(), &this.attempt, &began_us];
+    let row = cx.bus().db().query_one(&FINISH, parameters).await?;
+    if row.get(0) {
+        cx.was_settled();
     }
     Ok(Settle::done())
 }

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::{Bus, BusError, Cancelled, NewMessage};
-use db::{DbError, Disposition, Json, Statement, Type};
+use db::{Db, DbError, Disposition, Json, Statement, Type};
 use messages::Payload;
 use miette::{IntoDiagnostic, miette};
 use model::{MessageId, Route};
@@ -14,39 +14,44 @@ use crate::account::{Account, Accounts};
 use crate::act::{Act, Part};
 use crate::plan::{How, LANES, Planned, Sending};
 
-/// Sends the plan, spread over `time`, and keeps account of what it was told.
-pub(crate) async fn publish_all(
-    bus: &Bus,
-    sendings: Vec<Sending>,
-    time: Duration,
-) -> miette::Result<Accounts> {
-    let accounts = Arc::new(Mutex::new(Accounts::default()));
-    let started = Instant::now();
-    let count = u32::try_from(sendings.len().max(1)).into_diagnostic()?;
-    let mut lanes = vec![Vec::new(); LANES];
-    for (place, sending) in (0_u32..).zip(sendings) {
-        lanes[sending.lane].push((started + time * place / count, sending));
-    }
-    let mut publishing = JoinSet::new();
-    for sendings in lanes {
-        let publisher = Publisher { bus: bus.clone(), accounts: accounts.clone() };
-        publishing.spawn(publisher.run(sendings));
-    }
-    while let Some(finished) = publishing.join_next().await {
-        finished.into_diagnostic()??;
-    }
-    drop(publishing);
-    let accounts = Arc::into_inner(accounts).expect("all publishers have ended");
-    Ok(accounts.into_inner().expect("nothing panics while it holds this"))
-}
-
+/// Publishes, as it can be done, and keeps account of what it was told.
 #[derive(Clone)]
-struct Publisher {
+pub(crate) struct Publisher {
     bus: Bus,
+    /// For plain inserts.
+    sql: Db,
     accounts: Arc<Mutex<Accounts>>,
 }
 
 impl Publisher {
+    pub(crate) fn new(bus: &Bus, sql: &Db) -> Self {
+        Self { bus: bus.clone(), sql: sql.clone(), accounts: Arc::default() }
+    }
+
+    /// Sends the plan, spread over `time`.
+    pub(crate) async fn publish_all(
+        self,
+        sendings: Vec<Sending>,
+        time: Duration,
+    ) -> miette::Result<Accounts> {
+        let started = Instant::now();
+        let count = u32::try_from(sendings.len().max(1)).into_diagnostic()?;
+        let mut lanes = vec![Vec::new(); LANES];
+        for (place, sending) in (0_u32..).zip(sendings) {
+            lanes[sending.lane].push((started + time * place / count, sending));
+        }
+        let mut publishing = JoinSet::new();
+        for sendings in lanes {
+            publishing.spawn(self.clone().run(sendings));
+        }
+        while let Some(finished) = publishing.join_next().await {
+            finished.into_diagnostic()??;
+        }
+        drop(publishing);
+        let accounts = Arc::into_inner(self.accounts).expect("all publishers have ended");
+        Ok(accounts.into_inner().expect("nothing panics while it holds this"))
+    }
+
     async fn run(self, sendings: Vec<(Instant, Sending)>) -> miette::Result<()> {
         let mut cancelling = JoinSet::new();
         for (at, sending) in sendings {
@@ -99,7 +104,7 @@ impl Publisher {
 
     async fn insert(&self, planned: &Planned) -> miette::Result<Account> {
         let row = Json(row(planned));
-        match self.bus.db().query_one(&INSERT, &[&row]).await {
+        match self.sql.query_one(&INSERT, &[&row]).await {
             Ok(row) => Ok(Account::Acknowledged(row.get(0))),
             Err(error) if error.disposition() == Disposition::Retry => Ok(Account::InDoubt),
             Err(error) => Err(error.into()),
@@ -107,7 +112,7 @@ impl Publisher {
     }
 
     async fn insert_and_roll_back(&self, planned: &Planned) -> Result<(), DbError> {
-        let mut client = self.bus.db().client().await?;
+        let mut client = self.sql.client().await?;
         let transaction = client.transaction().await?;
         transaction.query_one(&INSERT, &[&Json(row(planned))]).await?;
         transaction.rollback().await

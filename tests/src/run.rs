@@ -51,13 +51,15 @@ pub async fn run(args: &ChaosArgs) -> miette::Result<Verdict> {
     let mut verdict = Verdict::default();
     for seed in seeds {
         let logs = Logs::of(seed, args.logs.as_deref())?;
-        let outcome = run_seed(seed, args.messages, args.break_fence, logs.folder()).await;
+        let outcome = run_seed(seed, args, logs.folder()).await;
         if outcome.as_ref().map_or(true, |outcome| !outcome.findings.is_empty()) {
             // Somebody will want to read what the fleet said.
             println!("the logs of seed {seed} are in {}", logs.keep().display());
         }
         let outcome = outcome.wrap_err_with(|| {
-            let again = format!("--seed {seed} --messages {}", args.messages);
+            let ChaosArgs { messages, via, .. } = args;
+            let via = format!("{via:?}").to_lowercase();
+            let again = format!("--seed {seed} --messages {messages} --via {via}");
             format!("could not finish this run; repeat it with {again}")
         })?;
         tell(seed, &outcome);
@@ -72,13 +74,15 @@ fn tell(seed: u32, outcome: &Outcome) {
     println!(
         "seed {seed}: {messages} messages, {done} done, {failed} failed, {cancelled} cancelled, \
          {reclaimed} reclaimed; {} kills, {} stops, {} drains, {} terminations, {} cuts, \
-         {} restarts; {:.1} s",
+         {} restarts of Postgres, {} of PostgREST, {} of Realtime; {:.1} s",
         tally.kills,
         tally.stops,
         tally.drains,
         tally.terminations,
         tally.cuts,
         tally.restarts,
+        tally.rest_restarts,
+        tally.realtime_restarts,
         time.as_secs_f64()
     );
     for finding in findings.iter().take(TOLD) {

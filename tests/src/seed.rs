@@ -13,14 +13,15 @@ use testkit::{Cluster, ClusterOptions};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
+use crate::ChaosArgs;
 use crate::broken_fence::break_fence;
 use crate::calm;
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::judge::{Finding, judge};
+use crate::passage::Passage;
 use crate::plan::{Planned, plan};
-use crate::proxy::Proxy;
-use crate::publisher::publish_all;
+use crate::publisher::Publisher;
 use crate::torment::{Tally, Tormentor};
 
 /// What came of one seed.
@@ -49,23 +50,39 @@ create table public.chaos_effects (
     attempt int not null,
     began timestamptz not null,
     ended timestamptz not null
-);";
+);
+-- The effect and its settle in one transaction, for those who can only call. A quarter of them take their time, to be
+-- cut off between the settle and its commit.
+create function public.chaos_finish(p_worker text, p_id bigint, p_lease uuid, p_attempt int, p_began_us bigint)
+returns boolean language plpgsql security definer set search_path = '' as $$
+declare
+    v_accepted boolean;
+begin
+    select settled.accepted into v_accepted from public.bus_settle(p_worker,
+        jsonb_build_array(jsonb_build_object('id', p_id, 'lease', p_lease, 'outcome', 'done'))) as settled;
+    if v_accepted then
+        insert into public.chaos_effects values (
+            p_id, p_worker, p_attempt, 'epoch'::timestamptz + p_began_us * interval '1 us', clock_timestamp());
+    end if;
+    if p_id % 4 = 0 then
+        perform pg_catalog.pg_sleep(0.025);
+    end if;
+    return v_accepted;
+end
+$$;
+revoke all on function public.chaos_finish(text, bigint, uuid, int, bigint) from public;
+grant execute on function public.chaos_finish(text, bigint, uuid, int, bigint) to service_role;";
 
 /// Publishing and torment last at least this long, and longer for many messages.
 const SHORTEST: Duration = Duration::from_secs(8);
 const MESSAGES_PER_SECOND: usize = 250;
 
 /// One run: a server and a fleet of its own, torment, calm, judgement.
-pub(crate) async fn run_seed(
-    seed: u32,
-    messages: usize,
-    broken: bool,
-    logs: &Path,
-) -> miette::Result<Outcome> {
+pub(crate) async fn run_seed(seed: u32, args: &ChaosArgs, logs: &Path) -> miette::Result<Outcome> {
     let started = Instant::now();
     let cluster = spawn_blocking(|| Cluster::start(&ClusterOptions::default())).await;
     let cluster = Arc::new(cluster.into_diagnostic()?.into_diagnostic()?);
-    let outcome = run_on(&cluster, seed, messages, broken, logs).await;
+    let outcome = run_on(&cluster, seed, args, logs).await;
     std::fs::write(logs.join("postgres.log"), cluster.log()).into_diagnostic()?;
     Ok(Outcome { time: started.elapsed(), ..outcome? })
 }
@@ -73,42 +90,41 @@ pub(crate) async fn run_seed(
 async fn run_on(
     cluster: &Arc<Cluster>,
     seed: u32,
-    messages: usize,
-    broken: bool,
+    args: &ChaosArgs,
     logs: &Path,
 ) -> miette::Result<Outcome> {
     let url = cluster.create_migrated_database(DATABASE).await.into_diagnostic()?;
     let db = Db::connect(&DbSettings::at(&url).named("chaos-judge"))?;
     db.client().await?.batch("chaos.prepare", PREPARE).await?;
-    if broken {
+    if args.break_fence {
         break_fence(&db).await?;
     }
 
-    let proxy = Proxy::start(cluster.port()).await.into_diagnostic()?;
-    let password = cluster.password();
-    let through = format!("postgres://postgres:{password}@127.0.0.1:{}/{DATABASE}", proxy.port());
+    let mut passage = Passage::open(args.via, cluster, DATABASE).await?;
     let program = std::env::current_exe().into_diagnostic()?;
-    let mut fleet = Fleet::start(program, through.clone(), logs.to_owned())?;
-    let bus = Bus::connect(&DbSettings::at(&through), &BusSettings::default())?;
+    let mut fleet = Fleet::start(program, &passage, logs.to_owned())?;
+    let bus = Bus::connect(&passage.settings, &BusSettings::default())?;
+    let publisher = Publisher::new(&bus, &passage.sql);
 
-    let sendings = plan(&mut StdRng::seed_from_u64(seed.into()), messages);
+    let sendings = plan(&mut StdRng::seed_from_u64(seed.into()), args.messages);
     let planned: BTreeMap<i64, Planned> = sendings
         .iter()
         .flat_map(|sending| &sending.messages)
         .map(|planned| (planned.n, planned.clone()))
         .collect();
-    let time = SHORTEST.max(Duration::from_secs((messages / MESSAGES_PER_SECOND) as u64));
+    let time = SHORTEST.max(Duration::from_secs((args.messages / MESSAGES_PER_SECOND) as u64));
     let tormentor = Tormentor {
         // Not the plan's numbers again.
         rng: StdRng::seed_from_u64(u64::from(seed) | 1 << 32),
         fleet: &mut fleet,
-        proxy: &proxy,
+        proxy: &passage.proxy,
+        supabase: passage.supabase.as_mut(),
         cluster,
         db: &db,
         tally: Tally::default(),
     };
     let (accounts, tally) =
-        tokio::try_join!(publish_all(&bus, sendings, time), tormentor.torment(time))?;
+        tokio::try_join!(publisher.publish_all(sendings, time), tormentor.torment(time))?;
     fleet.resume_all()?;
     calm::wait(&db, &mut fleet).await?;
     fleet.end().await?;

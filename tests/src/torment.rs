@@ -6,7 +6,7 @@ use miette::IntoDiagnostic;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
-use testkit::Cluster;
+use testkit::{Cluster, Supabase};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
@@ -22,6 +22,8 @@ pub(crate) struct Tally {
     pub terminations: usize,
     pub cuts: usize,
     pub restarts: usize,
+    pub rest_restarts: usize,
+    pub realtime_restarts: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,22 +39,25 @@ enum Blow {
     /// Answers are held back, and then the connections are cut: nobody knows what was done.
     Doubt,
     RestartPostgres,
+    RestartRest,
+    RestartRealtime,
 }
 
-const EACH: [Blow; 9] = [
-    Blow::KillWorker,
-    Blow::StopWorker,
-    Blow::DrainWorker,
-    Blow::KillKeeper,
-    Blow::TerminateBackends,
-    Blow::CutConnections,
-    Blow::Stall,
-    Blow::Doubt,
-    Blow::RestartPostgres,
+/// With how often each comes, once each has come.
+const EACH: [(Blow, usize); 9] = [
+    (Blow::KillWorker, 25),
+    (Blow::StopWorker, 15),
+    (Blow::DrainWorker, 8),
+    (Blow::KillKeeper, 6),
+    (Blow::TerminateBackends, 15),
+    (Blow::CutConnections, 10),
+    (Blow::Stall, 6),
+    (Blow::Doubt, 10),
+    (Blow::RestartPostgres, 5),
 ];
 
-/// How often each comes, once each has come.
-const WEIGHTS: [usize; EACH.len()] = [25, 15, 8, 6, 15, 10, 6, 10, 5];
+/// Where the fleet goes over Supabase.
+const BEYOND: [(Blow, usize); 2] = [(Blow::RestartRest, 8), (Blow::RestartRealtime, 10)];
 
 /// A stopped worker sleeps past its leases, which are two seconds long.
 const STOP_MS: std::ops::Range<u64> = 2_500..5_500;
@@ -63,6 +68,7 @@ pub(crate) struct Tormentor<'a> {
     pub rng: StdRng,
     pub fleet: &'a mut Fleet,
     pub proxy: &'a Proxy,
+    pub supabase: Option<&'a mut Supabase>,
     pub cluster: &'a Arc<Cluster>,
     /// Around the proxy.
     pub db: &'a Db,
@@ -75,7 +81,12 @@ impl Tormentor<'_> {
     pub(crate) async fn torment(mut self, time: Duration) -> miette::Result<Tally> {
         let mut end = Instant::now() + time;
         // The fence is for those that come back: no run is without some of them.
-        let mut first = [&EACH[..], &[Blow::StopWorker; 2], &[Blow::KillWorker]].concat();
+        let mut each = EACH.to_vec();
+        if self.supabase.is_some() {
+            each.extend(BEYOND);
+        }
+        let mut first: Vec<Blow> = each.iter().map(|(blow, _)| *blow).collect();
+        first.extend([Blow::StopWorker, Blow::StopWorker, Blow::KillWorker]);
         first.shuffle(&mut self.rng);
         let mut first = first.into_iter();
         loop {
@@ -84,7 +95,7 @@ impl Tormentor<'_> {
             let blow = match first.next() {
                 Some(blow) => blow,
                 None if Instant::now() >= end => return Ok(self.tally),
-                None => self.choose(),
+                None => self.choose(&each),
             };
             let struck = Instant::now();
             self.strike(blow).await?;
@@ -94,10 +105,9 @@ impl Tormentor<'_> {
         }
     }
 
-    fn choose(&mut self) -> Blow {
-        let places: Vec<usize> = (0..EACH.len()).collect();
-        let chosen = places.choose_weighted(&mut self.rng, |place| WEIGHTS[*place]);
-        EACH[*chosen.expect("the weights are positive")]
+    fn choose(&mut self, each: &[(Blow, usize)]) -> Blow {
+        let chosen = each.choose_weighted(&mut self.rng, |(_, weight)| *weight);
+        chosen.expect("the weights are positive").0
     }
 
     async fn tend_for(&mut self, time: Duration) -> miette::Result<()> {
@@ -150,6 +160,18 @@ impl Tormentor<'_> {
                 let restarted = spawn_blocking(move || cluster.restart_immediate()).await;
                 restarted.into_diagnostic()?.into_diagnostic()?;
                 tally.restarts += 1;
+            }
+            Blow::RestartRest => {
+                if let Some(supabase) = &mut self.supabase {
+                    supabase.rest.restart().await;
+                    tally.rest_restarts += 1;
+                }
+            }
+            Blow::RestartRealtime => {
+                if let Some(supabase) = &self.supabase {
+                    supabase.realtime.restart(length).await;
+                    tally.realtime_restarts += 1;
+                }
             }
         }
         Ok(())

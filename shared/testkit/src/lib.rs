@@ -22,6 +22,7 @@ pub use program::Program;
 pub use rest::Rest;
 pub use shared::{Stopped, stop};
 pub use statements::all_are_listed;
+pub use standin::{Awkward, Rate};
 pub use supabase::Supabase;
 pub use test_db::{Caller, TestDb, database};
 pub use way::{Reached, Way};

@@ -1,4 +1,4 @@
-//! `make chaos SEEDS=n MESSAGES=n`.
+//! `make chaos SEEDS=n MESSAGES=n VIA=direct|supabase|poll`.
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
