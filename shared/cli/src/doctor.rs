@@ -1,14 +1,13 @@
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
 use bus::{Bus, BusError, BusSettings, Doorbell, Server};
 use clap::Args;
 use db::migrate::{self, MigrateError, State};
 use db::{DbError, SessionMode};
 use miette::Diagnostic;
-use serde::Serialize;
 use telemetry::Chain;
 
+use crate::check::{Check, Report, Verdict, advice, failed, fine, page, wrong};
 use crate::connection::Connection;
 use crate::ended::Ended;
 use crate::human::duration;
@@ -25,29 +24,6 @@ pub(crate) struct Doctor {
     bus: BusSettings,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Fine,
-    Advice,
-    Wrong,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Serialize)]
-struct Check {
-    check: &'static str,
-    verdict: Verdict,
-    found: String,
-    fix: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Report {
-    healthy: bool,
-    checks: Vec<Check>,
-}
-
 /// Leases do not depend on it, but people who compare logs do.
 const CLOCKS_AGREE: f64 = 1.0;
 /// It sweeps every second, and another takes over after five.
@@ -55,13 +31,15 @@ const KEEPER_IS_LATE: Duration = Duration::from_secs(15);
 /// Beyond this, what vacuum cannot remove begins to slow the bus down.
 const SNAPSHOT_IS_OLD: Duration = Duration::from_secs(300);
 const RING_IS_SLOW: Duration = Duration::from_millis(250);
+/// A request to make it ring, and Realtime's way back.
+const RING_OVER_REALTIME_IS_SLOW: Duration = Duration::from_secs(1);
 const OLDEST_POSTGRES: i32 = 150_000;
 
 impl Doctor {
     pub(crate) async fn run(self) -> miette::Result<Ended> {
         let checks = self.examine().await;
         let healthy = checks.iter().all(|check| check.verdict != Verdict::Wrong);
-        self.connection.out().answer(&Report { healthy, checks }, text)?;
+        self.connection.out().answer(&Report { healthy, checks }, page)?;
         Ok(if healthy { Ended::Well } else { Ended::Badly })
     }
 
@@ -73,17 +51,29 @@ impl Doctor {
         };
         let server = match bus.server().await {
             Ok(server) => server,
+            Err(error) if has_no_functions(&error) => {
+                let found = "the database has none of our functions".to_owned();
+                return vec![wrong("migrations", found, MIGRATE)];
+            }
             Err(error) => return vec![failed("connection", &error)],
         };
         checks.push(connection(&bus, &server));
         checks.push(version(&server));
         checks.push(clocks(&server));
-        let migrated = self.migrations(&bus).await;
+        let migrated = match bus.db().mode() {
+            SessionMode::Supabase => newest_migration(&bus).await,
+            SessionMode::Session | SessionMode::Transaction => self.migrations(&bus).await,
+        };
         let has_tables = migrated.verdict != Verdict::Wrong;
         checks.push(migrated);
         checks.push(mode(&bus));
-        if bus.db().mode() == SessionMode::Session {
-            checks.push(doorbell(&bus).await);
+        match bus.db().mode() {
+            SessionMode::Session => checks.push(doorbell(&bus).await),
+            SessionMode::Supabase if has_tables => {
+                checks.push(realtime(&bus).await);
+                checks.push(doorbell(&bus).await);
+            }
+            SessionMode::Supabase | SessionMode::Transaction => {}
         }
         checks.push(roles(&bus).await);
         if has_tables {
@@ -136,6 +126,32 @@ impl Doctor {
             return fine(check, found);
         }
         fine(check, format!("all {} applied, none changed", status.len()))
+    }
+}
+
+const MIGRATE: &str = "run `cogo db migrate` with DATABASE_URL set, or `supabase db push`";
+
+/// Postgres says that there is no such function, PostgREST that it knows none.
+fn has_no_functions(error: &BusError) -> bool {
+    let BusError::Db(error) = error else { return false };
+    error.code().is_some_and(|code| ["42883", "PGRST202"].contains(&code.code()))
+}
+
+/// All that can be asked over REST.
+async fn newest_migration(bus: &Bus) -> Check {
+    let check = "migrations";
+    let ours = migrate::newest();
+    match bus.schema().await {
+        Ok(Some(applied)) if applied.as_str() >= ours => {
+            fine(check, format!("applied up to {applied}; to compare each takes a connection"))
+        }
+        Ok(Some(applied)) => wrong(
+            check,
+            format!("applied up to {applied}, and this program was made for {ours}"),
+            MIGRATE,
+        ),
+        Ok(None) => advice(check, "nobody recorded which are applied".to_owned(), MIGRATE),
+        Err(error) => failed(check, &error),
     }
 }
 
@@ -200,20 +216,44 @@ fn mode(bus: &Bus) -> Check {
     }
 }
 
+async fn realtime(bus: &Bus) -> Check {
+    let check = "realtime";
+    match bus.realtime_lacks().await {
+        Ok(lacking) if lacking.is_empty() => {
+            fine(check, "rings, tells who watches, and shows cogo.agent_messages".to_owned())
+        }
+        Ok(lacking) => wrong(
+            check,
+            format!("the database lacks: {}", lacking.join(", ")),
+            "as its owner, in the SQL editor: select cogo.attach_realtime()",
+        ),
+        Err(error) => failed(check, &error),
+    }
+}
+
 async fn doorbell(bus: &Bus) -> Check {
     let check = "doorbell";
-    match bus.ring_ourselves().await {
-        Ok(Some(took)) if took > RING_IS_SLOW => advice(
-            check,
-            format!("a ring takes {}", duration(took)),
-            "somebody listens and does not read, or the server is far away or overloaded",
+    let (slow, why_slow, why_silent) = match bus.db().mode() {
+        SessionMode::Supabase => (
+            RING_OVER_REALTIME_IS_SLOW,
+            "the project is far away, or asks too much of Realtime; workers are as late as that",
+            "is Realtime enabled in the project's settings? Its log there says what it refused or \
+             dropped; until it rings, workers look once a second",
         ),
-        Ok(Some(took)) => fine(check, format!("a ring comes back in {}", duration(took))),
-        Ok(None) => wrong(
-            check,
-            "we rang ourselves and heard nothing for 5 s".to_owned(),
+        SessionMode::Session | SessionMode::Transaction => (
+            RING_IS_SLOW,
+            "somebody listens and does not read, or the server is far away or overloaded",
             "a pooler in transaction mode may stand between: set DB_SESSION=transaction",
         ),
+    };
+    match bus.ring_ourselves().await {
+        Ok(Some(took)) if took > slow => {
+            advice(check, format!("a ring takes {}", duration(took)), why_slow)
+        }
+        Ok(Some(took)) => fine(check, format!("a ring comes back in {}", duration(took))),
+        Ok(None) => {
+            wrong(check, "we rang ourselves and heard nothing of it".to_owned(), why_silent)
+        }
         Err(error) => failed(check, &error),
     }
 }
@@ -347,51 +387,4 @@ async fn snapshots(bus: &Bus) -> Check {
         }
         Err(error) => failed(check, &error),
     }
-}
-
-fn fine(check: &'static str, found: String) -> Check {
-    Check { check, verdict: Verdict::Fine, found, fix: None }
-}
-
-fn advice(check: &'static str, found: String, fix: &str) -> Check {
-    Check { check, verdict: Verdict::Advice, found, fix: Some(fix.to_owned()) }
-}
-
-fn wrong(check: &'static str, found: String, fix: &str) -> Check {
-    Check { check, verdict: Verdict::Wrong, found, fix: Some(fix.to_owned()) }
-}
-
-/// The check itself did not work.
-fn failed(check: &'static str, error: &BusError) -> Check {
-    let (found, help) = match error {
-        BusError::Db(error) => {
-            (Chain(&**error).to_string(), error.help().map(|help| help.to_string()))
-        }
-        other => (Chain(other).to_string(), other.help().map(|help| help.to_string())),
-    };
-    Check { check, verdict: Verdict::Wrong, found, fix: help }
-}
-
-fn text(report: &Report) -> String {
-    let widest = report.checks.iter().map(|check| check.check.len()).max().unwrap_or_default();
-    let mut page = String::new();
-    for Check { check, verdict, found, fix } in &report.checks {
-        let (mark, colour) = match verdict {
-            Verdict::Fine => ("✓", AnsiColor::Green),
-            Verdict::Advice => ("!", AnsiColor::Yellow),
-            Verdict::Wrong => ("✗", AnsiColor::Red),
-        };
-        let colour = Style::new().fg_color(Some(colour.into()));
-        page.push_str(&format!("{colour}{mark}{colour:#} {check:<widest$}  {found}\n"));
-        if let Some(fix) = fix {
-            page.push_str(&format!("  {:<widest$}  → {fix}\n", ""));
-        }
-    }
-    let wrong = report.checks.iter().filter(|check| check.verdict == Verdict::Wrong).count();
-    page.push_str(&match wrong {
-        0 => "\nall is well".to_owned(),
-        1 => "\none thing is wrong".to_owned(),
-        wrong => format!("\n{wrong} things are wrong"),
-    });
-    page
 }

@@ -7,6 +7,7 @@
 
 mod bench;
 mod cancel;
+mod check;
 mod chosen;
 mod command;
 mod connection;

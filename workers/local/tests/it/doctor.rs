@@ -70,6 +70,15 @@ fn a_database_that_is_not_there_is_the_one_thing_that_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_database_without_our_functions_is_to_be_migrated() {
+    let db = testkit::database().await;
+    db.client().await.batch_execute("drop function public.bus_server()").await.unwrap();
+    let said = Cogo::at(&db).run(&["doctor"]);
+    assert_eq!((said.code, verdict(&said, "migrations")), (Some(1), "✗".to_owned()));
+    assert!(said.out.contains("run `cogo db migrate`"), "{}", said.out);
+}
+
+#[tokio::test]
 async fn behind_a_pooler_in_transaction_mode_doctor_says_what_follows() {
     let db = testkit::database().await;
     let said = Cogo::at(&db).run(&["doctor", "--db-session", "transaction"]);
