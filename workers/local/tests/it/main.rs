@@ -12,3 +12,4 @@ mod place;
 mod probe;
 mod reports;
 mod running;
+mod supabase;

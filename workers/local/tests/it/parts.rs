@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
@@ -10,14 +9,6 @@ use crate::running::Said;
 
 fn status(place: &Place, arguments: &[&str]) -> Said {
     place.command(&[&["status"], arguments].concat()).output().unwrap().into()
-}
-
-/// As a shell reads them.
-fn env(place: &Place) -> BTreeMap<String, String> {
-    let said = status(place, &["-o", "env"]);
-    assert_eq!(said.code, Some(0), "{}", said.err);
-    let lines = said.out.lines().map(|line| line.split_once('=').unwrap());
-    lines.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect()
 }
 
 fn curl(arguments: &[&str]) -> String {
@@ -33,9 +24,8 @@ fn status_tells_how_to_reach_what_runs_and_shows_keys_only_when_asked() {
     assert!(said.err.contains("no local stack runs in"), "{}", said.err);
     assert!(said.err.contains("`cogo dev`"), "{}", said.err);
 
-    place.make_authenticator();
     let dev = place.dev(&["--only", "rest,agent-core,bus-keeper"]);
-    let settings = env(&place);
+    let settings = place.env();
     let names: Vec<&str> = settings.keys().map(String::as_str).collect();
     assert_eq!(
         names,
@@ -75,7 +65,6 @@ fn status_tells_how_to_reach_what_runs_and_shows_keys_only_when_asked() {
 #[test]
 fn only_some_parts_run_with_what_they_need_and_say_so() {
     let place = Place::new();
-    place.make_authenticator();
     let mut command = place.command(&["dev", "--only", "rest"]);
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
     let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
@@ -90,7 +79,7 @@ fn only_some_parts_run_with_what_they_need_and_say_so() {
     for value in keys.lines().filter_map(|line| line.split_once('=')).map(|(_, value)| value) {
         assert!(!said.contains(value), "no key is shown");
     }
-    let settings = env(&place);
+    let settings = place.env();
     assert!(!settings.contains_key("COGO_API_URL"), "no worker serves it");
     let listed = place.ask(&["workers", "list"]);
     assert!(listed.out.contains("no worker is alive"), "{}{}", listed.out, listed.err);
@@ -129,7 +118,7 @@ fn a_missing_program_costs_its_part_and_is_told_with_the_way_to_get_it() {
     let answer = curl(&[
         &format!("{url}/rest/v1/x"),
         "-H",
-        &format!("apikey: {}", env(&place)["SUPABASE_SECRET_KEY"]),
+        &format!("apikey: {}", place.env()["SUPABASE_SECRET_KEY"]),
     ]);
     assert!(answer.contains("rest does not run here: COGO_POSTGREST says"), "{answer}");
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
@@ -51,25 +52,24 @@ impl Place {
         dev
     }
 
-    /// The role that PostgREST connects as, on a stack that is not running.
-    pub(crate) fn make_authenticator(&self) {
-        let dev = self.dev(&["--only", "postgres"]);
+    /// How to reach what runs, as a shell reads it.
+    pub(crate) fn env(&self) -> BTreeMap<String, String> {
+        let said: Said = self.command(&["status", "-o", "env"]).output().unwrap().into();
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        let lines = said.out.lines().map(|line| line.split_once('=').unwrap());
+        lines.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect()
+    }
+
+    /// What psql answers, as a superuser.
+    pub(crate) fn sql(&self, sql: &str) -> String {
         let keys = fs::read_to_string(self.data().join("keys.env")).unwrap();
-        let value = |name: &str| {
-            let mut lines = keys.lines();
-            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap().to_owned()
-        };
+        let password = keys.lines().find_map(|line| line.strip_prefix("PGPASSWORD=")).unwrap();
         let mut psql = Command::new("psql");
-        psql.args(["-h", "127.0.0.1", "-p", &self.pg_port, "-U", "postgres", "cogo", "-qc"]);
-        psql.arg(format!(
-            "create role authenticator login noinherit password '{}';
-             grant anon, authenticated, service_role to authenticator",
-            value("AUTHENTICATOR_PASSWORD")
-        ));
-        let made = psql.env("PGPASSWORD", value("PGPASSWORD")).status().unwrap();
-        assert!(made.success());
-        dev.signal(Signal::SIGINT);
-        assert_eq!(dev.ended(), Some(0));
+        psql.args(["-h", "127.0.0.1", "-p", &self.pg_port, "-U", "postgres", "cogo"]);
+        psql.args(["-v", "ON_ERROR_STOP=1", "-qAtc", sql]).env("PGPASSWORD", password);
+        let said: Said = psql.output().unwrap().into();
+        assert_eq!(said.code, Some(0), "{sql}: {}", said.err);
+        said.out.trim().to_owned()
     }
 
     /// Any other command, as the ready line says.
