@@ -673,6 +673,10 @@ export type Database = {
         Args: { p_messages: Json };
         Returns: { place: number; id: number; trace_id: string; attached: boolean }[];
       };
+      bus_publish_all: {
+        Args: { p_messages: Json };
+        Returns: Json;
+      };
       bus_realtime: {
         Args: Record<PropertyKey, never>;
         Returns: { check_name: string; fine: boolean }[];
