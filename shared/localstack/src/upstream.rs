@@ -31,7 +31,11 @@ impl Upstream {
     {
         let stream: Box<dyn Stream> = match self {
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
-            Self::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
         };
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::ListenerExt;
 use db::{DbError, Statement};
 use telemetry::Chain;
 use tokio::sync::mpsc;
@@ -160,6 +161,10 @@ fn whole(server: Arc<Server>) -> Router {
 }
 
 async fn listen(listener: tokio::net::TcpListener, router: Router, stop: CancellationToken) {
+    // A ring right behind another must not wait until the client acknowledges the first.
+    let listener = listener.tap_io(|client| {
+        let _ = client.set_nodelay(true);
+    });
     let serving = axum::serve(listener, router);
     let serving = serving.with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {
