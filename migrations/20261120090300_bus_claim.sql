@@ -350,6 +350,9 @@ declare
     v_more jsonb;
     v_wait int;
 begin
+    -- A claim that a crash forgets is only made again, so its commit need not wait for the disk. Who calls this comes through
+    -- the API, and has no connection to say that on.
+    perform set_config('synchronous_commit', 'off', true);
     select coalesce(jsonb_agg(to_jsonb(claimed)), '[]') into v_leases
     from public.bus_claim(p_worker, p_routes, p_limit, p_lanes, p_after) as claimed;
     if jsonb_array_length(v_leases) < p_limit then

@@ -167,3 +167,20 @@ async fn a_lease_lasts_as_long_as_its_route_says() {
     on.send(json!({})).await;
     assert_eq!(on.claim_one().await.max_attempts, 5);
 }
+
+#[tokio::test]
+async fn a_claim_through_the_api_does_not_wait_for_the_disk_and_nothing_else_follows_it() {
+    let on = Fixture::new().await;
+    let id = on.send(json!({})).await;
+    let api = on.test.client().await;
+    let commits = async || -> String {
+        api.query_one("select current_setting('synchronous_commit')", &[]).await.unwrap().get(0)
+    };
+    // The servers of tests wait for no disk at all.
+    api.batch_execute("set synchronous_commit = on; begin").await.unwrap();
+    let sql = "select public.bus_claim_or_park('w1', array['codegen/generate/0'], 2, 'realtime', 1000) #>> '{leases,0,id}'";
+    let claimed: String = api.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!((claimed, commits().await.as_str()), (id.to_string(), "off"));
+    api.batch_execute("commit").await.unwrap();
+    assert_eq!(commits().await, "on");
+}
