@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use bus::{Bus, BusSettings, NewMessage};
 use db::{Commit, DbSettings, Session, Statement, Type};
 use hdrhistogram::Histogram;
-use miette::IntoDiagnostic;
+use miette::{IntoDiagnostic, miette};
 use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -19,16 +19,40 @@ pub struct Latency {
     pub max_ms: f64,
 }
 
-const APART: Duration = Duration::from_millis(20);
+/// Between two NOTIFYs.
+const APART: Duration = Duration::from_millis(2);
+pub(crate) const FIFTY_A_SECOND: Duration = Duration::from_millis(20);
+/// Until a worker has settled down to sleep, is heard wherever it listens, and both sides have
+/// their statements prepared.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Later than any way may be, whatever else the machine does.
+const LOST: Duration = Duration::from_secs(60);
 
-/// From just before the publish call to the start of the handler, fifty a second, one worker that is
-/// otherwise idle.
+/// A worker's way to the database, and its doorbell.
+pub(crate) struct Listener {
+    pub db: DbSettings,
+    pub bus: BusSettings,
+}
+
+impl Listener {
+    pub(crate) fn direct(db: &DbSettings) -> Self {
+        Self { db: db.clone(), bus: BusSettings::default() }
+    }
+
+    pub(crate) fn bus(&self) -> miette::Result<Bus> {
+        Ok(Bus::connect(&self.db, &self.bus)?)
+    }
+}
+
+/// From just before the publish call, over a connection, to the start of the handler: one worker
+/// that is otherwise idle.
 pub(crate) async fn idle(
     db: &DbSettings,
+    listener: &Listener,
     settings: &WorkerSettings,
     count: usize,
+    apart: Duration,
 ) -> miette::Result<Latency> {
-    let bus = Bus::connect(db, &BusSettings::default())?;
     let seen = Arc::new(Mutex::new(histogram()));
     let record = Arc::clone(&seen);
     let handlers = Handlers::new().on(move |noop: Received<Noop>, _| {
@@ -39,26 +63,38 @@ pub(crate) async fn idle(
     let stop = CancellationToken::new();
     let publishing = async {
         let publisher = Bus::connect(db, &BusSettings::default())?;
-        // Until it has settled down to sleep, and both sides have their statements prepared.
-        for _ in 0..10 {
-            publisher.publish(now()).await?;
-            sleep(APART * 5).await;
-        }
+        let publish = async |count: usize| {
+            for _ in 0..count {
+                publisher.publish(now()).await?;
+                sleep(apart).await;
+            }
+            all(&seen, count).await
+        };
+        publish(usize::try_from(WARM_UP.as_millis() / apart.as_millis()).expect("few")).await?;
         seen.lock().expect("nobody panics with it").reset();
-        for _ in 0..count {
-            publisher.publish(now()).await?;
-            sleep(APART).await;
-        }
-        sleep(APART * 10).await;
+        publish(count).await?;
         stop.cancel();
-        Ok::<(), bus::BusError>(())
+        Ok::<(), miette::Report>(())
     };
-    let (served, published) =
-        tokio::join!(serve(bus, "bench", handlers, settings, stop.clone()), publishing);
-    served?;
-    published?;
+    let bus = listener.bus()?;
+    tokio::select! {
+        served = serve(bus, "bench", handlers, settings, stop.clone()) => served?,
+        Err(error) = publishing => return Err(error),
+    }
     let seen = seen.lock().expect("nobody panics with it");
     Ok(summary(&seen))
+}
+
+async fn all(seen: &Mutex<Histogram<u64>>, count: usize) -> miette::Result<()> {
+    let handled = || seen.lock().expect("nobody panics with it").len();
+    let deadline = Instant::now() + LOST;
+    while handled() < count as u64 {
+        if Instant::now() > deadline {
+            return Err(miette!("only {} of {count} messages were handled", handled()));
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
 }
 
 static RING: Statement = Statement {
@@ -84,12 +120,12 @@ pub(crate) async fn notify(db: &DbSettings, count: usize) -> miette::Result<Late
             let nanos = u64::try_from(started.elapsed().as_nanos()).into_diagnostic()?;
             seen.saturating_record(nanos);
         }
-        sleep(APART / 10).await;
+        sleep(APART).await;
     }
     Ok(summary(&seen))
 }
 
-fn now() -> NewMessage {
+pub(crate) fn now() -> NewMessage {
     NewMessage::of(&Noop::now()).expect("it is plain JSON")
 }
 

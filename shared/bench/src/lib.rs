@@ -13,11 +13,15 @@ mod pipeline;
 mod process;
 mod publish;
 mod report;
+mod ring;
 mod run;
+mod servers;
+mod via;
 mod work;
 
 pub use pipeline::{PipelineArgs, pipeline};
 pub use publish::{PublishArgs, publish};
 pub use report::Report;
 pub use run::{RunArgs, run};
+pub use via::Way;
 pub use work::{WorkArgs, work};

@@ -23,6 +23,13 @@ impl Report {
             self.ratios.insert(name, of / to);
         }
     }
+
+    /// Of two latencies, in the middle.
+    pub(crate) fn compare(&mut self, name: &'static str, of: &str, to: &str) {
+        if let (Some(of), Some(to)) = (self.latencies.get(of), self.latencies.get(to)) {
+            self.ratios.insert(name, of.p50_ms / to.p50_ms);
+        }
+    }
 }
 
 impl fmt::Display for Report {

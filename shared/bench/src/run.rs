@@ -11,20 +11,30 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 use worker::WorkerSettings;
 
-use crate::ask::{text, until};
+use crate::ask::{text, until, until_worked_off};
+use crate::latency::{FIFTY_A_SECOND, Listener};
 use crate::limits::Limits;
 use crate::noop::Noop;
 use crate::process::stop;
 use crate::publish::{PublishArgs, publish};
+use crate::via::{self, Way};
 use crate::{Report, cpu, latency};
 
 /// Measures the bus on a Postgres of its own with default durability, and prints every figure with
 /// the limits of this machine measured in the same run.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
-    /// Messages of an ordinary measurement; the large ones use ten times as many.
-    #[arg(long, default_value = "100000")]
-    pub messages: usize,
+    /// Messages of an ordinary measurement; the large ones use ten times as many. 100000 unless
+    /// set, and 200 of each way with --via.
+    #[arg(long)]
+    pub messages: Option<usize>,
+    /// Instead: how long a message takes to the worker by each of these ways, side by side.
+    ///
+    /// They share one Postgres; for the ways over Supabase there is our stand-in for it. Beside
+    /// them stands what a bare NOTIFY takes, and for each way what only the ring and only the
+    /// claim take. All at 20 messages a second.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WAYS")]
+    pub via: Vec<Way>,
     /// Leave out what takes long: a million queued, a million done, and the held snapshot.
     #[arg(long)]
     pub quick: bool,
@@ -34,12 +44,15 @@ pub struct RunArgs {
 
 /// `tell` is called with what is being measured.
 pub async fn run(args: &RunArgs, tell: impl Fn(&str)) -> miette::Result<Report> {
+    if !args.via.is_empty() {
+        return via::measure(args, tell).await;
+    }
     tell("starting a Postgres");
     let options = ClusterOptions::default();
     let cluster = tokio::task::spawn_blocking(move || Cluster::start(&options));
     let cluster = cluster.await.into_diagnostic()?.into_diagnostic()?;
     let mut bench = Bench { cluster, report: Report::default(), databases: 0 };
-    let n = args.messages;
+    let n = args.messages.unwrap_or(100_000);
 
     let db = bench.database().await?;
     bench.report.postgres = text(&db, "select version()").await?;
@@ -119,7 +132,8 @@ impl Bench {
         let db = self.database().await?;
         tell("latency at 50 messages a second");
         let raw = latency::notify(&db, 500).await?;
-        let idle = latency::idle(&db, settings, 750).await?;
+        let idle =
+            latency::idle(&db, &Listener::direct(&db), settings, 750, FIFTY_A_SECOND).await?;
         self.report.ratios.insert("latency_p50_vs_notify", idle.p50_ms / raw.p50_ms);
         self.report.ratios.insert("latency_p99_vs_notify", idle.p99_ms / raw.p99_ms);
         self.report.latencies.insert("notify_round_trip", raw);
@@ -278,8 +292,7 @@ impl Bench {
         let log_before = text(db, "select pg_current_wal_lsn()::text").await?;
         let (postgres_before, workers_before) = used();
         bus.resume(&stage).await?;
-        until(db, "not exists (select from cogo.ready) and not exists (select from cogo.leases)")
-            .await?;
+        until_worked_off(db, &bus).await?;
         let (postgres, working) = used();
         let log = text(
             db,

@@ -16,6 +16,7 @@ use crate::out::aside;
 Examples:
   cogo bench bus                                      everything, in about five minutes
   cogo bench bus --quick --output json                without the million rows, for a program
+  cogo bench bus --via direct,realtime                how late a worker hears, each way
   cogo bench pipeline --burst 1000                    from an intent to tested code
   cogo bench publish --count 20000 --connections 16   one transaction each
   cogo bench publish --count 100000 --callers 1000    concurrent calls in one process
@@ -30,7 +31,7 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand)]
 enum BenchCommands {
-    Bus(RunArgs),
+    Bus(Box<RunArgs>),
     Pipeline(PipelineArgs),
     Publish(PublishArgs),
     Work(Box<WorkArgs>),

@@ -21,7 +21,7 @@ use crate::cors::{open_to_browsers, preflight};
 use crate::doorkeeper::{Doorkeeper, Entry};
 use crate::forward::{Forwarder, NoAnswer};
 use crate::refusal::{Refusal, json_answer};
-use crate::{Keys, Part};
+use crate::{Keys, Part, Rest};
 
 /// The one address of what stands in for Supabase: checks who is calling, and hands on to the part
 /// that a path belongs to. Runs for as long as this value lives.
@@ -78,8 +78,17 @@ impl Gateway {
 
     /// On a free port, in front of a PostgREST and a Realtime that somebody else has started.
     pub async fn open(keys: &Keys, rest: SocketAddr, realtime: SocketAddr) -> io::Result<Self> {
+        Self::before(keys, Behind::at(Part::Rest, rest), realtime).await
+    }
+
+    /// The same, with a PostgREST of ours.
+    pub async fn open_with(keys: &Keys, rest: &Rest, realtime: SocketAddr) -> io::Result<Self> {
+        Self::before(keys, rest.behind(), realtime).await
+    }
+
+    async fn before(keys: &Keys, rest: Behind, realtime: SocketAddr) -> io::Result<Self> {
         let behind = [
-            Behind::at(Part::Rest, rest),
+            rest,
             Behind::at(Part::Realtime, realtime),
             Behind::off(Part::Functions, "nobody serves them"),
         ];

@@ -56,7 +56,7 @@ impl Keys {
         Self::parse(&file, &text).ok_or_else(damaged)
     }
 
-    /// Of nothing that lasts, for tests: they are in no file.
+    /// Of nothing that lasts, for tests and measurements: they are in no file.
     pub fn throwaway(jwt_secret: Secret) -> Self {
         Self {
             secret_key: Secret::new(format!("sb_secret_{}", random(&mut [0; 20]))),

@@ -1,6 +1,6 @@
 //! Servers that we start ourselves: [`Stack`], the lasting Postgres of `cogo dev`; [`Services`],
 //! what stands in for Supabase on top of it; and [`Cluster`], a throwaway Postgres for tests and
-//! measurements. Start at [`Stack::start`] and [`Services::start`].
+//! measurements, with [`Rest`] over one of its databases. Start at [`Stack::start`] and [`Services::start`].
 //!
 //! Invariants: works as root and as anybody else; touches no server but those it started itself;
 //! none outlives the process that started it for longer than it takes to stop: what a killed process
@@ -25,6 +25,7 @@ mod port;
 mod postgrest;
 mod recover;
 mod refusal;
+mod rest;
 mod server;
 mod services;
 mod stack;
@@ -45,6 +46,7 @@ pub use keys::Keys;
 pub use lock::Running;
 pub use part::Part;
 pub use port::{PortInUse, check_port, free_port};
+pub use rest::{Rest, RestError};
 pub use server::{PostgresError, Server};
 pub use services::{Services, Wanted};
 pub use stack::{DATABASE, Stack};

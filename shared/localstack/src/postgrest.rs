@@ -5,23 +5,24 @@ use std::path::{Path, PathBuf};
 
 use db::{Db, DbError, DbSettings};
 
+use crate::Keys;
 use crate::kept::Program;
 use crate::keys::write_privately;
 use crate::tool::Tool;
 use crate::upstream::Upstream;
-use crate::{DATABASE, Keys};
 
 pub(crate) const POSTGREST: Tool = Tool { name: "postgrest", variable: "COGO_POSTGREST" };
 
-/// PostgREST on this stack's database, on a socket of its own in `folder`.
+/// PostgREST on this database, which it opens as `authenticator`, on a socket of its own in
+/// `folder`.
 pub(crate) fn postgrest(
     program: PathBuf,
     folder: &Path,
     keys: &Keys,
-    pg_port: u16,
+    database: At<'_>,
     public_url: &str,
 ) -> io::Result<Program> {
-    prepare(folder, keys, pg_port, public_url)?;
+    prepare(folder, keys, database, public_url)?;
     Ok(Program {
         name: "PostgREST",
         folder: folder.to_owned(),
@@ -31,16 +32,24 @@ pub(crate) fn postgrest(
     })
 }
 
+/// A database of this machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At<'a> {
+    pub(crate) port: u16,
+    pub(crate) database: &'a str,
+}
+
 const CONFIG: &str = "postgrest.conf";
 const SOCKET: &str = "socket";
 
-fn prepare(folder: &Path, keys: &Keys, pg_port: u16, public_url: &str) -> io::Result<()> {
+fn prepare(folder: &Path, keys: &Keys, at: At<'_>, public_url: &str) -> io::Result<()> {
     make_private(folder)?;
+    let At { port, database } = at;
     let password = keys.authenticator_password.expose();
     let jwt_secret = keys.jwt_secret.expose();
     let socket = folder.join(SOCKET).display().to_string();
     let lines = [
-        ("db-uri", format!("postgres://authenticator:{password}@127.0.0.1:{pg_port}/{DATABASE}")),
+        ("db-uri", format!("postgres://authenticator:{password}@127.0.0.1:{port}/{database}")),
         ("db-schemas", "public".to_owned()),
         ("db-anon-role", "anon".to_owned()),
         ("db-extra-search-path", "public, extensions".to_owned()),

@@ -12,9 +12,9 @@ use crate::doorkeeper::Doorkeeper;
 use crate::functions::{self, DENO, functions};
 use crate::gateway::Gateway;
 use crate::kept::{Health, Kept, Program, Tell};
-use crate::postgrest::{POSTGREST, postgrest, tell_of_changes};
+use crate::postgrest::{At, POSTGREST, postgrest, tell_of_changes};
 use crate::tool::ToolMissing;
-use crate::{GatewaySettings, Part, PostgresError, Stack, StackError, check_port};
+use crate::{DATABASE, GatewaySettings, Part, PostgresError, Stack, StackError, check_port};
 
 /// What stands in for Supabase on top of a [`Stack`]: one gateway, with PostgREST, Realtime and
 /// edge functions behind it. Runs until [`Services::stop`], or until this process ends, however
@@ -81,7 +81,8 @@ impl Services {
         let rest = starter.start(Part::Rest, || {
             let program = POSTGREST.find().map_err(CannotRun::from)?;
             let (folder, url) = (stack.folder().join("rest"), format!("{url}/rest/v1"));
-            Ok(postgrest(program, &folder, stack.keys(), stack.pg_port(), &url)?)
+            let at = At { port: stack.pg_port(), database: DATABASE };
+            Ok(postgrest(program, &folder, stack.keys(), at, &url)?)
         });
         let realtime = starter.realtime();
         let code = wanted.functions()?;

@@ -1,6 +1,7 @@
 //! Runs the real `cogo` against real databases.
 #![expect(clippy::unwrap_used, reason = "clippy allows it in tests, but not in what they share")]
 
+mod bench;
 mod demo;
 mod dev;
 mod doctor;
