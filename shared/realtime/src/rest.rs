@@ -142,6 +142,18 @@ impl Rest {
         serde_json::from_slice(&answer).map_err(|error| RestError::unreadable(&error))
     }
 
+    /// Whether the API serves this schema, to whomever.
+    pub async fn serves(&self, schema: &str) -> Result<bool, RestError> {
+        let request = self.0.client.get(self.0.base.clone()).header("accept-profile", schema);
+        match self.send(request).await {
+            Ok(_) => Ok(true),
+            Err(RestError::Server(said)) if said.code == "PGRST106" => Ok(false),
+            // It looked for something in there.
+            Err(RestError::Server(_)) => Ok(true),
+            Err(other) => Err(other),
+        }
+    }
+
     fn url(&self, below: &str, name: &str, query: &[(&str, String)]) -> Result<Url, RestError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || !name.bytes().all(plain) {
