@@ -30,6 +30,7 @@ mod settings;
 mod settle;
 mod statement;
 mod station;
+mod supabase;
 mod sweep;
 mod topics;
 
@@ -58,4 +59,5 @@ pub use settle::{Answer, Outcome, Settle};
 #[doc(hidden)]
 pub use statement::statements;
 pub use station::{Heard, Station};
+pub use supabase::RealtimeNeed;
 pub use sweep::{Retained, Retention, Swept};

@@ -2,7 +2,7 @@ use db::{Statement, Type};
 
 use crate::{
     beat, control, dead_letters, depth, event, events, fleet, health, history, insert,
-    ordered_events, peek, publish, renew, settle, station, sweep,
+    ordered_events, peek, publish, renew, settle, station, supabase, sweep,
 };
 
 /// Every statement of this crate is a static made here; a test prepares them all.
@@ -71,6 +71,9 @@ pub fn statements() -> Vec<&'static Statement> {
         &station::UNPARK,
         &station::RING,
         &station::CLAIM_OR_PARK,
+        &supabase::SCHEMA,
+        &supabase::REALTIME,
+        &supabase::RING_TOPIC,
         &sweep::SWEEP,
         &sweep::RETAIN,
     ]
