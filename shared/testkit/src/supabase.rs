@@ -65,6 +65,11 @@ impl Supabase {
         &self.keys.publishable_key
     }
 
+    /// The older kind of the same.
+    pub fn anon_key(&self) -> &Secret {
+        &self.keys.anon_key
+    }
+
     /// The way to the database that a worker has.
     pub fn settings(&self) -> DbSettings {
         DbSettings::at_supabase(&self.url(), self.secret_key())
