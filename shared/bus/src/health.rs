@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use db::{Commit, Session, SessionMode, Statement, Topic, Type, within};
+use db::{Commit, Session, Statement, Type, within};
 use time::OffsetDateTime;
 
 use crate::statement::statement;
@@ -74,18 +74,8 @@ pub(crate) static HOLDERS: Statement = statement(
 pub(crate) static NOTIFY: Statement =
     statement("bus.notify", "select pg_notify($1, '')", &[Type::TEXT]);
 
-pub(crate) static SCHEMA: Statement = statement("bus.schema", "select public.bus_schema()", &[]);
-
-pub(crate) static REALTIME: Statement =
-    statement("bus.realtime", "select check_name, fine from public.bus_realtime()", &[]);
-
-pub(crate) static RING_TOPIC: Statement =
-    statement("bus.ring_topic", "select public.bus_ring_topic(p_topic => $1)", &[Type::TEXT]);
-
 /// A ring that takes longer than this is as good as lost.
 const LONGEST_RING: Duration = Duration::from_secs(5);
-/// Realtime connects to an idle project's database first, and lets a refusal wait for 5 s.
-const LONGEST_JOIN: Duration = Duration::from_secs(20);
 
 impl Bus {
     pub async fn server(&self) -> Result<Server, BusError> {
@@ -144,22 +134,8 @@ impl Bus {
             .collect())
     }
 
-    /// The version of the newest migration that is applied; `None` where nobody recorded them.
-    pub async fn schema(&self) -> Result<Option<String>, BusError> {
-        Ok(self.db().query_one(&SCHEMA, &[]).await?.get(0))
-    }
-
-    /// What Realtime needs of the database, and is not there.
-    pub async fn realtime_lacks(&self) -> Result<Vec<String>, BusError> {
-        let rows = self.db().query(&REALTIME, &[]).await?;
-        Ok(rows.iter().filter(|row| !row.get::<bool>(1)).map(|row| row.get(0)).collect())
-    }
-
     /// Rings ourselves through the server and says how long it took; `None` if it never rang.
     pub async fn ring_ourselves(&self) -> Result<Option<Duration>, BusError> {
-        if self.db().mode() == SessionMode::Supabase {
-            return self.ring_over_realtime().await;
-        }
         let channel = format!("cogo_doctor_{}", uuid::Uuid::new_v4().simple());
         let channels = [channel.clone()];
         let session = Session::open(self.db_settings(), &channels, Commit::Durable).await?;
@@ -172,26 +148,6 @@ impl Bus {
                 Ok(heard) => heard?,
                 Err(_) => return Ok(None),
             };
-            let took = rung_at.elapsed();
-            best = Some(best.map_or(took, |best: Duration| best.min(took)));
-        }
-        Ok(best)
-    }
-
-    async fn ring_over_realtime(&self) -> Result<Option<Duration>, BusError> {
-        let topic = format!("worker:doctor-{}", uuid::Uuid::new_v4().simple());
-        let ear = self.db().listen(&[Topic::Broadcasts(topic.clone())])?;
-        // An ear first says that it hears.
-        if within("bus.hear_ourselves", LONGEST_JOIN, ear.notified()).await.is_err() {
-            return Ok(None);
-        }
-        let mut best = None;
-        for _ in 0..3 {
-            let rung_at = Instant::now();
-            self.db().query(&RING_TOPIC, &[&topic]).await?;
-            if within("bus.ring_ourselves", LONGEST_RING, ear.notified()).await.is_err() {
-                return Ok(None);
-            }
             let took = rung_at.elapsed();
             best = Some(best.map_or(took, |best: Duration| best.min(took)));
         }

@@ -7,7 +7,6 @@
 
 mod bench;
 mod cancel;
-mod check;
 mod chosen;
 mod command;
 mod connection;

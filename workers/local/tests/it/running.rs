@@ -2,11 +2,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::TestDb;
+use testkit::{Supabase, TestDb};
 
 /// The program, set to one database, with nothing else in its environment.
 pub(crate) struct Cogo {
-    url: Option<String>,
+    settings: Vec<(&'static str, String)>,
 }
 
 /// What a run of it said.
@@ -22,11 +22,23 @@ impl Cogo {
     }
 
     pub(crate) fn at_url(url: &str) -> Self {
-        Self { url: Some(url.to_owned()) }
+        Self::nowhere().with("DATABASE_URL", url)
+    }
+
+    /// Without a connection to its database.
+    pub(crate) fn over(supabase: &Supabase) -> Self {
+        let key = supabase.secret_key().expose();
+        Self::nowhere().with("SUPABASE_URL", &supabase.url()).with("SUPABASE_SECRET_KEY", key)
     }
 
     pub(crate) fn nowhere() -> Self {
-        Self { url: None }
+        Self { settings: Vec::new() }
+    }
+
+    /// The last of a name counts.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.settings.push((name, value.to_owned()));
+        self
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
@@ -50,9 +62,7 @@ impl Cogo {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cogo"));
         command.env_clear().args(arguments);
-        if let Some(url) = &self.url {
-            command.env("DATABASE_URL", url);
-        }
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 }
