@@ -267,7 +267,7 @@ begin
             sum(ready.count)::bigint as ready, sum(delayed.count)::bigint as delayed,
             coalesce(sum(waiting.count), 0)::bigint as waiting, coalesce(sum(claimed.count), 0)::bigint as claimed,
             min(greatest(oldest.created_at, oldest.retry_at)) as ready_since,
-            bool_or(ready.count = c_counted or delayed.count = c_counted or waiting.count = c_counted) as partial
+            coalesce(bool_or(ready.count = c_counted or delayed.count = c_counted or waiting.count = c_counted), false) as partial
         from shown as lane
         cross join lateral (
             select count(*) as count, min(few.id) as oldest
@@ -295,7 +295,7 @@ begin
     )
     select jsonb_agg(to_jsonb(routes)), (select count(*) = c_receipts and min(done_at) > now() - interval '1 hour' from recent)
     into v_routes, v_partial from routes;
-    return jsonb_build_object('read_at', now(), 'last_hour_is_partial', v_partial, 'routes', coalesce(v_routes, '[]'));
+    return jsonb_build_object('read_at', now(), 'last_hour_is_partial', coalesce(v_partial, false), 'routes', coalesce(v_routes, '[]'));
 end
 $$;
 comment on function public.bus_overview() is

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testkit::Program;
 
 use crate::place::Place;
-use crate::running::{Cogo, Said, eventually};
+use crate::running::{Said, eventually};
 
 /// A client in another process, which prints a line of JSON for whatever comes about.
 struct Node {
@@ -179,40 +179,6 @@ async fn the_example_is_rung_over_realtime() {
     let told = watch.log();
     assert!(ended.unwrap().success() && told.contains("echo_done"), "{told}");
     assert!(told.contains("at rest"), "{told}");
-}
-
-#[tokio::test]
-async fn doctor_rings_itself_over_realtime_and_names_what_realtime_lacks() {
-    let test = testkit::database().await;
-    let supabase = testkit::Supabase::start(&test).await;
-    let doctor = async || -> Said {
-        let mut doctor = Cogo::nowhere().command(&["doctor"]);
-        doctor.env("SUPABASE_URL", supabase.url());
-        doctor.env("SUPABASE_SECRET_KEY", supabase.secret_key().expose());
-        tokio::process::Command::from(doctor).output().await.unwrap().into()
-    };
-    let said = doctor().await;
-    for line in [
-        "✓ migrations    applied up to 2026",
-        "✓ session mode  requests to Supabase's REST API; workers are rung over Realtime",
-        "✓ realtime      rings, tells who watches, and shows cogo.agent_messages",
-        "✓ doorbell      a ring comes back in",
-    ] {
-        assert!(said.out.contains(line), "{line}: {}{}", said.out, said.err);
-    }
-    test.client()
-        .await
-        .batch_execute("drop trigger tell_watchers on public.bus_events")
-        .await
-        .unwrap();
-    let said = doctor().await;
-    assert_eq!(said.code, Some(1));
-    assert!(
-        said.out.contains("✗ realtime      the database lacks: trigger on bus_events"),
-        "{}",
-        said.out
-    );
-    assert!(said.out.contains("select cogo.attach_realtime()"), "{}", said.out);
 }
 
 const WORKERS: [&str; 5] =
