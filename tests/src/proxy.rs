@@ -11,9 +11,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Stands between the fleet and Postgres. It can hold back the server's answers, and it can cut
-/// connections: both together leave a client in doubt whether what it asked for was done.
-pub(crate) struct Proxy {
+use crate::passed::{Kind, Passed};
+
+/// Stands between a fleet and its server, counts what passes, and can hold back the server's answers
+/// and cut connections: both together leave a client in doubt whether what it asked for was done.
+pub struct Proxy {
     port: u16,
     held_back: watch::Sender<bool>,
     open: Arc<Open>,
@@ -23,10 +25,11 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct Open {
     connections: Mutex<BTreeMap<u64, CancellationToken>>,
+    passed: Mutex<Passed>,
 }
 
 impl Proxy {
-    pub(crate) async fn start(server_port: u16) -> io::Result<Self> {
+    pub async fn start(server_port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let held_back = watch::Sender::new(false);
@@ -36,7 +39,7 @@ impl Proxy {
         Ok(Self { port, held_back, open, _accepting: accepting })
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
@@ -46,16 +49,25 @@ impl Proxy {
     }
 
     /// Cuts each connection with this chance; answers how many.
-    pub(crate) fn cut(&self, rng: &mut StdRng, chance: f64) -> usize {
-        let connections = self.open.lock();
+    pub fn cut(&self, rng: &mut StdRng, chance: f64) -> usize {
+        let connections = self.open.connections();
         let chosen = connections.values().filter(|_| rng.random_bool(chance));
         chosen.map(CancellationToken::cancel).count()
+    }
+
+    /// So far.
+    pub fn passed(&self) -> Passed {
+        self.open.passed().clone()
     }
 }
 
 impl Open {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, CancellationToken>> {
+    fn connections(&self) -> MutexGuard<'_, BTreeMap<u64, CancellationToken>> {
         self.connections.lock().expect("nothing panics while it holds this")
+    }
+
+    fn passed(&self) -> MutexGuard<'_, Passed> {
+        self.passed.lock().expect("nothing panics while it holds this")
     }
 }
 
@@ -78,15 +90,17 @@ async fn accept(
         let number = next;
         next += 1;
         let cut = CancellationToken::new();
-        open.lock().insert(number, cut.clone());
+        open.connections().insert(number, cut.clone());
         let (open, held_back) = (open.clone(), held_back.clone());
         connections.spawn(async move {
+            let mut kind = Kind::Silent;
             tokio::select! {
                 // However it ends, both sides are closed.
-                _ = connect(client, server_port, held_back) => {}
+                _ = connect(client, server_port, held_back, &open, &mut kind) => {}
                 () = cut.cancelled() => {}
             }
-            open.lock().remove(&number);
+            open.passed().closed(kind);
+            open.connections().remove(&number);
         });
     }
 }
@@ -95,15 +109,18 @@ async fn connect(
     client: TcpStream,
     server_port: u16,
     held_back: watch::Receiver<bool>,
+    open: &Open,
+    kind: &mut Kind,
 ) -> io::Result<()> {
     let server = TcpStream::connect(("127.0.0.1", server_port)).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let count = |written: &[u8]| open.passed().saw(kind, written);
     tokio::select! {
-        ended = pump(from_client, to_server, None) => ended,
-        ended = pump(from_server, to_client, Some(held_back)) => ended,
+        ended = pump(from_client, to_server, None, count) => ended,
+        ended = pump(from_server, to_client, Some(held_back), |_| {}) => ended,
     }
 }
 
@@ -111,6 +128,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut held_back: Option<watch::Receiver<bool>>,
+    mut count: impl FnMut(&[u8]),
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -122,6 +140,7 @@ async fn pump(
             // An error means that the proxy itself ends.
             held_back.wait_for(|held_back| !held_back).await.map_err(io::Error::other)?;
         }
+        count(&buffer[..read]);
         to.write_all(&buffer[..read]).await?;
     }
 }
