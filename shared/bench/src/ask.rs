@@ -75,7 +75,7 @@ mod tests {
         };
         let settings = test.settings();
         let waited = async { tokio::join!(until_worked_off(&settings, &bus), another).0 };
-        let in_time = tokio::time::timeout(Duration::from_secs(60), waited).await;
+        let in_time = tokio::time::timeout(Duration::from_secs(60), Box::pin(waited)).await;
         in_time.expect("somebody sweeps").unwrap();
     }
 }
