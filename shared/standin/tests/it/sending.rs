@@ -212,9 +212,11 @@ async fn after_the_database_was_gone_broadcasts_arrive_again() {
     let join = json!({ "broadcast": { "replication_ready": true } });
     raw.join("a", join.clone(), None).await;
     raw.hear("system").await;
+    let client = db::Db::connect(&db).unwrap();
+    // This server commits without waiting for its log, and what was provided must survive its crash.
+    client.client().await.unwrap().batch("test.flush", "checkpoint").await.unwrap();
     cluster.restart_immediate().unwrap();
     // Until the stand-in is connected again, what is sent is lost.
-    let client = db::Db::connect(&db).unwrap();
     let mut ready = Raw::connect(standin.address(), PUBLISHABLE_KEY, "2.0.0").await;
     let again = async {
         loop {
