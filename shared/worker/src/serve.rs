@@ -39,7 +39,7 @@ const MOMENT: Duration = Duration::from_millis(2);
 const LONGEST_MOMENT: Duration = Duration::from_millis(100);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// For handing over what is released at the end of a shutdown.
+/// For what a shutdown still asks of the database: one claim, one goodbye, what is released.
 const RELEASE: Duration = Duration::from_secs(5);
 
 /// Takes messages until `stop`, then lets the running ones finish within the grace.
@@ -132,8 +132,13 @@ impl Claiming {
     async fn until(&mut self, stop: &CancellationToken) {
         let mut trouble = FIRST_WAIT;
         while !stop.is_cancelled() {
-            // A claim is never raced against anything: dropped half-way, it would strand messages.
-            match self.round(stop).await {
+            // A claim is raced against nothing but the end of our patience at a shutdown: dropped
+            // half-way, it strands messages until their leases run out.
+            let round = tokio::select! {
+                round = self.round(stop) => round,
+                () = long_after(stop) => break,
+            };
+            match round {
                 Ok(()) => trouble = FIRST_WAIT,
                 Err(error) => {
                     warn!(error = %Chain(&error), "could not claim messages; trying again");
@@ -147,7 +152,7 @@ impl Claiming {
             }
         }
         // A producer would ring us in vain.
-        let _ = self.station.unpark().await;
+        let _ = timeout(RELEASE, self.station.unpark()).await;
     }
 
     async fn round(&mut self, stop: &CancellationToken) -> Result<(), BusError> {
@@ -264,6 +269,12 @@ impl Claiming {
             log_panic(finished);
         }
     }
+}
+
+/// A request that nobody answers must not keep a process that is to stop.
+async fn long_after(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(RELEASE).await;
 }
 
 const LARGEST_CLAIM: usize = 500;
