@@ -1,9 +1,10 @@
-//! The words everything else is said in: routes, tenants, traces, message numbers, secrets.
-//! Start at [`Route`]; the other text types are built the same way.
+//! The words everything else is said in: routes, tenants, traces, message numbers, secrets and their
+//! names. Start at [`Route`]; the other text types are built the same way.
 //!
 //! Invariants: pure, no runtime and no client of any kind. A value is parsed once, at the edge, and
 //! `parse(display(x)) == x`; clap, serde and Postgres all go through that one parser.
 
+mod credential_ref;
 mod duration;
 #[cfg(test)]
 mod matching;
@@ -13,6 +14,7 @@ mod number_type;
 mod quote;
 mod route;
 mod secret;
+mod secret_place;
 mod shard;
 mod stage;
 mod tenant;
@@ -22,12 +24,14 @@ mod trace;
 mod traceparent;
 mod word;
 
+pub use credential_ref::{CredentialRef, InvalidCredentialRef};
 pub use duration::{InvalidDuration, duration};
 pub use message_id::{InvalidMessageId, MessageId};
 pub use nearest::nearest;
 pub use quote::quote;
 pub use route::{InvalidRoute, Route};
 pub use secret::Secret;
+pub use secret_place::SecretPlace;
 pub use shard::{InvalidShard, Shard};
 pub use stage::{InvalidStage, Stage};
 pub use tenant::{InvalidTenant, Tenant};
