@@ -2,11 +2,13 @@
 //! server that all tests of this machine share; [`Cluster`] is a whole server of one's own, to be
 //! stopped and started at will; [`Rest`] is a real PostgREST over a database, [`Supabase`] all
 //! that a worker over Supabase needs, and [`Way`] is for tests that hold over both;
-//! [`node_modules`] is what npm installs, kept between runs.
+//! [`node_modules`] is what npm installs, kept between runs. [`Vault`] and [`Kubernetes`] are two
+//! servers of our own, answering as real ones were seen to.
 //!
 //! Invariants: works as root and as anybody else; touches no Postgres but those it started itself;
 //! what a killed test left behind is removed by a later one.
 
+mod kubernetes;
 mod node_modules;
 mod program;
 mod rest;
@@ -14,8 +16,10 @@ mod shared;
 mod statements;
 mod supabase;
 mod test_db;
+mod vault;
 mod way;
 
+pub use kubernetes::Kubernetes;
 pub use localstack::{Cluster, ClusterOptions, PostgresError};
 pub use node_modules::node_modules;
 pub use program::Program;
@@ -25,4 +29,5 @@ pub use standin::{Awkward, Rate};
 pub use statements::all_are_listed;
 pub use supabase::Supabase;
 pub use test_db::{Caller, TestDb, database};
+pub use vault::Vault;
 pub use way::{Reached, Way};
