@@ -15,6 +15,7 @@ use crate::migrations::Migrations;
 use crate::pause::{Pause, Resume};
 use crate::peek::Peek;
 use crate::replay::Replay;
+use crate::secret_check::SecretCommands;
 use crate::send::Send;
 use crate::stats::Stats;
 use crate::status::Status;
@@ -67,6 +68,7 @@ enum Commands {
     Bus(Box<Bus>),
     Trace(Trace),
     Workers(Workers),
+    Secrets(SecretCommands),
     Bench(Box<Bench>),
 }
 
@@ -107,6 +109,7 @@ impl Cogo {
             Commands::Bus(bus) => bus.command.run(&bus.connection, stop).await,
             Commands::Trace(trace) => trace.run().await,
             Commands::Workers(workers) => workers.run().await,
+            Commands::Secrets(secrets) => secrets.run().await,
             Commands::Bench(bench) => bench.run(workers, stop).await,
         }
     }

@@ -26,6 +26,7 @@ mod pause;
 mod peek;
 mod replay;
 mod run;
+mod secret_check;
 mod send;
 mod stats;
 mod status;

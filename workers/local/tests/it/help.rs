@@ -27,6 +27,8 @@ const COMMANDS: &[&[&str]] = &[
     &["workers"],
     &["workers", "list"],
     &["workers", "drain"],
+    &["secrets"],
+    &["secrets", "check"],
     &["bench"],
     &["bench", "bus"],
     &["bench", "pipeline"],
@@ -51,7 +53,7 @@ fn every_command_explains_itself() {
 /// Without what every command has, and other crates describe.
 fn ours(help: &str) -> String {
     let parts = help.split("\n\n");
-    let theirs = ["Database:", "Bus:", "Process:", "Log:"];
+    let theirs = ["Database:", "Bus:", "Process:", "Log:", "Secrets:"];
     let ours = parts.filter(|part| !theirs.iter().any(|heading| part.starts_with(heading)));
     ours.collect::<Vec<_>>().join("\n\n")
 }

@@ -14,4 +14,5 @@ mod place;
 mod probe;
 mod reports;
 mod running;
+mod secrets;
 mod supabase;
