@@ -39,6 +39,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "executors",
             "localstack",
             "sessions",
+            "simcluster",
             "standin",
             "telemetry",
             "testkit",
