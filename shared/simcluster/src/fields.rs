@@ -177,6 +177,43 @@ fn read(held: &Value, at: &Path, found: &mut Fields) {
     }
 }
 
+/// Takes a path out of what `to_json` made, without reading all of it.
+pub(crate) fn forget(tree: &mut Value, path: &[Step]) {
+    let (Some((step, rest)), Some(fields)) = (path.split_first(), tree.as_object_mut()) else {
+        return;
+    };
+    let key = step.to_string();
+    let Some(inner) = fields.get_mut(&key) else { return };
+    // An empty object here is a path of its own, which leads nowhere further.
+    let leads_on = inner.as_object().is_some_and(|inner| !inner.is_empty());
+    match rest.is_empty() {
+        true => {
+            inner.as_object_mut().map(|inner| inner.remove("."));
+        }
+        false if leads_on => forget(inner, rest),
+        false => return,
+    }
+    if inner.as_object().is_some_and(serde_json::Map::is_empty) {
+        fields.remove(&key);
+    }
+}
+
+/// Puts a path in.
+pub(crate) fn learn(tree: &mut Value, path: &[Step]) {
+    let mut at = tree;
+    for (depth, step) in path.iter().enumerate() {
+        let Some(fields) = at.as_object_mut() else { return };
+        let is_new = !fields.contains_key(&step.to_string());
+        at = fields.entry(step.to_string()).or_insert_with(|| json!({}));
+        let Some(inner) = at.as_object_mut() else { return };
+        let is_last = depth + 1 == path.len();
+        // Whoever had the way as a leaf keeps it, and whoever has the way gets the leaf.
+        if (inner.is_empty() && !is_new && !is_last) || (!inner.is_empty() && is_last) {
+            inner.insert(".".to_owned(), json!({}));
+        }
+    }
+}
+
 impl Step {
     fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once(':')?;
@@ -216,6 +253,8 @@ pub(crate) fn shown(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -252,6 +291,34 @@ mod tests {
                 ".spec.template.spec.containers[name=\"worker\"].resources",
             ]
         );
+    }
+
+    fn a_path() -> impl Strategy<Value = Path> {
+        let step = prop_oneof![
+            "[a-c]".prop_map(Step::Field),
+            "[a-b]".prop_map(|name| Step::Item(json!({ "name": name }).to_string())),
+        ];
+        prop::collection::vec(step, 1..4)
+    }
+
+    proptest! {
+        #[test]
+        fn changing_the_json_is_changing_the_paths(
+            held in prop::collection::btree_set(a_path(), 0..8),
+            changes in prop::collection::vec((any::<bool>(), a_path()), 0..8),
+        ) {
+            let (mut paths, mut tree) = (held.clone(), to_json(&held));
+            for (more, path) in changes {
+                if more {
+                    learn(&mut tree, &path);
+                    paths.insert(path);
+                } else {
+                    forget(&mut tree, &path);
+                    paths.remove(&path);
+                }
+                prop_assert_eq!(from_json(&tree), paths.clone(), "{}", tree);
+            }
+        }
     }
 
     #[test]

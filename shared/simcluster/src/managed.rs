@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::fields::{Difference, Duplicate, Fields, difference, from_json, leaves, shown, to_json};
+use crate::fields::{
+    Difference, Duplicate, Fields, difference, forget, from_json, learn, leaves, shown, to_json,
+};
 use crate::merge::{is_within, merge, prune};
 use crate::refusal::Refusal;
 
@@ -85,30 +87,36 @@ pub(crate) fn apply(
 pub(crate) fn note_update(before: &Value, after: &mut Value, writer: &Writer) {
     // What an object of ours cannot be told apart by is not owned by anybody.
     let Ok(Difference { written, removed }) = difference(before, after) else { return };
-    let mut managers = managers_of(before);
+    let mut managers = before["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
     if written.is_empty() && removed.is_empty() {
-        set_managers(after, managers);
+        after["metadata"]["managedFields"] = managers.into();
         return;
     }
+    // Most writes are of a few fields, and most managers have many: only what changes is touched.
     for one in &mut managers {
-        one.fields.retain(|path| {
-            let taken = written.contains(path) && one.writer != *writer;
-            !taken && !removed.contains(path)
-        });
+        let is_ours = writer_of(one) == *writer;
+        let taken = written.iter().filter(|_| !is_ours);
+        taken.chain(&removed).for_each(|path| forget(&mut one["fieldsV1"], path));
     }
-    match managers.iter_mut().find(|one| one.writer == *writer) {
-        Some(held) => {
-            held.fields.extend(written);
-            held.time = now();
+    let ours = match managers.iter_mut().find(|one| writer_of(one) == *writer) {
+        Some(held) => held,
+        None => {
+            managers.push(told(&Manager {
+                writer: writer.clone(),
+                api_version: after["apiVersion"].as_str().unwrap_or_default().to_owned(),
+                time: String::new(),
+                fields: Fields::new(),
+            }));
+            managers.last_mut().expect("it was just put in")
         }
-        None => managers.push(Manager {
-            writer: writer.clone(),
-            api_version: after["apiVersion"].as_str().unwrap_or_default().to_owned(),
-            time: now(),
-            fields: written,
-        }),
-    }
-    set_managers(after, managers);
+    };
+    written.iter().for_each(|path| learn(&mut ours["fieldsV1"], path));
+    ours["time"] = now().into();
+    managers.retain(|one| {
+        let owns = one["fieldsV1"].as_object().is_some_and(|fields| !fields.is_empty());
+        owns || one["operation"] == "Apply"
+    });
+    after["metadata"]["managedFields"] = managers.into();
 }
 
 fn managers_of(object: &Value) -> Vec<Manager> {
@@ -117,16 +125,21 @@ fn managers_of(object: &Value) -> Vec<Manager> {
     held.into_iter()
         .flatten()
         .map(|one| Manager {
-            writer: Writer {
-                manager: text(one, "manager"),
-                applies: one["operation"] == "Apply",
-                subresource: text(one, "subresource"),
-            },
+            writer: writer_of(one),
             api_version: text(one, "apiVersion"),
             time: text(one, "time"),
             fields: from_json(&one["fieldsV1"]),
         })
         .collect()
+}
+
+fn writer_of(one: &Value) -> Writer {
+    let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+    Writer {
+        manager: text("manager"),
+        applies: one["operation"] == "Apply",
+        subresource: text("subresource"),
+    }
 }
 
 fn set_managers(object: &mut Value, mut managers: Vec<Manager>) {
@@ -137,24 +150,23 @@ fn set_managers(object: &mut Value, mut managers: Vec<Manager>) {
             |one: &Manager| (!one.writer.applies, one.time.clone(), one.writer.manager.clone());
         by(one).cmp(&by(other))
     });
-    let told: Vec<Value> = managers
-        .iter()
-        .map(|one| {
-            let mut told = json!({
-                "manager": one.writer.manager,
-                "operation": if one.writer.applies { "Apply" } else { "Update" },
-                "apiVersion": one.api_version,
-                "time": one.time,
-                "fieldsType": "FieldsV1",
-                "fieldsV1": to_json(&one.fields),
-            });
-            if !one.writer.subresource.is_empty() {
-                told["subresource"] = one.writer.subresource.clone().into();
-            }
-            told
-        })
-        .collect();
+    let told: Vec<Value> = managers.iter().map(told).collect();
     object["metadata"]["managedFields"] = told.into();
+}
+
+fn told(one: &Manager) -> Value {
+    let mut told = json!({
+        "manager": one.writer.manager,
+        "operation": if one.writer.applies { "Apply" } else { "Update" },
+        "apiVersion": one.api_version,
+        "time": one.time,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": to_json(&one.fields),
+    });
+    if !one.writer.subresource.is_empty() {
+        told["subresource"] = one.writer.subresource.clone().into();
+    }
+    told
 }
 
 fn conflict(conflicts: &[(&Manager, Fields)]) -> Refusal {

@@ -12,6 +12,7 @@ mod many;
 mod nodes;
 mod objects;
 mod patch;
+mod registry;
 mod rollout;
 mod secret;
 mod standin;
