@@ -42,6 +42,8 @@ pub struct Deployment {
     /// Those of the current template.
     pub updated: i32,
     pub available: i32,
+    /// How long a pod has to be ready before it is available, in seconds.
+    pub min_ready: i32,
     pub paused: bool,
     /// What Kubernetes itself says of the rollout. Goes stale: it may be about an older template.
     pub progress: Option<Progress>,
@@ -95,7 +97,7 @@ pub struct Pod {
     /// Since when we see it ready without a gap.
     pub ready: Option<Instant>,
     /// When it became ready by its node's clock: another value is another time of becoming ready.
-    pub(crate) ready_mark: Option<String>,
+    pub ready_mark: Option<String>,
     /// Why no node takes it.
     pub unschedulable: Option<String>,
     pub containers: Vec<Container>,

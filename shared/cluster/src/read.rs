@@ -56,6 +56,7 @@ impl Kind for Deployment {
             replicas: status.replicas.unwrap_or_default(),
             updated: status.updated_replicas.unwrap_or_default(),
             available: status.available_replicas.unwrap_or_default(),
+            min_ready: spec.min_ready_seconds.unwrap_or_default(),
             paused: spec.paused.unwrap_or_default(),
             progress: progress.map(|condition| Progress {
                 going: condition.status != "False",

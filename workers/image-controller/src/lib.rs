@@ -1,0 +1,2 @@
+//! Brings releases onto Kubernetes, and takes bad ones back. Start at [`judge`].
+pub mod judge;
