@@ -1,12 +1,15 @@
 use k8s_openapi::api::apps::v1 as apps;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
 use miette::Diagnostic;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
+use crate::backoff::Backoff;
 use crate::call::call;
 use crate::facts::Deployment;
 use crate::read::{Kind, annotation};
-use crate::words::{MANAGER, RELEASE_ID, REPLICAS};
+use crate::words::{FENCE, MANAGER, RELEASE_ID, REPLICAS};
 use crate::{Applied, Cluster, Disposition, Release, Target, Trouble};
 
 /// Why a Deployment was not changed.
@@ -25,6 +28,10 @@ pub enum ApplyError {
         "canaries have this name; give the other one another, or roll out without a canary"
     ))]
     NotOurs { target: Target },
+
+    #[error("another controller has taken {target} over")]
+    #[diagnostic(help("it goes on from here; nothing has to be done"))]
+    Overtaken { target: Target },
 
     #[error("pods of a canary could be taken for those of {target}")]
     #[diagnostic(help(
@@ -47,6 +54,7 @@ impl ApplyError {
             Self::NoDeployment { .. }
             | Self::NoContainer { .. }
             | Self::NotOurs { .. }
+            | Self::Overtaken { .. }
             | Self::CannotTellApart { .. } => Disposition::GiveUp,
             Self::Trouble { trouble, .. } => trouble.disposition(),
         }
@@ -68,6 +76,37 @@ impl Cluster {
     /// A Deployment that was scaled to zero gets pods again, because no pod proves nothing: as many
     /// as before if we scaled it, or else one until [`Cluster::rest`].
     pub async fn deploy(&self, target: &Target, release: &Release) -> Result<Applied, ApplyError> {
+        let mut backoff = Backoff::default();
+        for _ in 0..TRIES {
+            match self.deploy_once(target, release).await {
+                // Kubernetes writes what it does into the same object.
+                Err(ApplyError::Trouble { trouble: Trouble::Conflict, .. }) => {}
+                other => return other,
+            }
+            sleep(backoff.next()).await;
+        }
+        self.deploy_once(target, release).await
+    }
+
+    async fn deploy_once(&self, target: &Target, release: &Release) -> Result<Applied, ApplyError> {
+        let found = self.check(target).await?;
+        if annotation(&found.metadata, FENCE).is_some_and(|one| release.fence.is_older_than(&one)) {
+            return Err(ApplyError::Overtaken { target: target.clone() });
+        }
+        let change = change(target, release, &found.metadata);
+        let applied = self.apply("apply deployment", target, &change).await?;
+        if found.spec.and_then(|spec| spec.replicas) == Some(0) {
+            return self.wake(target, annotation(&found.metadata, REPLICAS)).await;
+        }
+        Ok(applied)
+    }
+
+    /// Whether a release could be brought onto it: it is there, and has the container.
+    pub async fn can_deploy(&self, target: &Target) -> Result<(), ApplyError> {
+        self.check(target).await.map(drop)
+    }
+
+    async fn check(&self, target: &Target) -> Result<apps::Deployment, ApplyError> {
         let found = self.deployment(target).await?;
         let containers = found.spec.iter().flat_map(|spec| spec.template.spec.iter());
         let has = containers.flat_map(|spec| &spec.containers).map(|one| one.name.clone());
@@ -76,12 +115,7 @@ impl Cluster {
         if !has.contains(&target.container) {
             return Err(ApplyError::NoContainer { target: target.clone(), has });
         }
-        let change = change(target, release, found.metadata.uid.as_deref());
-        let applied = self.apply("apply deployment", target, &change).await?;
-        if found.spec.and_then(|spec| spec.replicas) == Some(0) {
-            return self.wake(target, annotation(&found.metadata, REPLICAS)).await;
-        }
-        Ok(applied)
+        Ok(found)
     }
 
     pub(crate) async fn deployment(&self, target: &Target) -> Result<apps::Deployment, ApplyError> {
@@ -118,20 +152,21 @@ impl Cluster {
 }
 
 /// Only what is ours: everything that is left out stays as it is. With the uid, so that a Deployment
-/// that was deleted meanwhile is not made anew.
-fn change(target: &Target, release: &Release, uid: Option<&str>) -> Value {
-    let ours = json!({ RELEASE_ID: release.id });
+/// that was deleted meanwhile is not made anew, and with the version that we have looked at, so that
+/// whoever was held up changes nothing that a later one has changed.
+fn change(target: &Target, release: &Release, found: &ObjectMeta) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
             "name": target.deployment,
             "namespace": target.namespace,
-            "uid": uid,
-            "annotations": ours,
+            "uid": found.uid,
+            "resourceVersion": found.resource_version,
+            "annotations": { RELEASE_ID: release.id, FENCE: release.fence.written() },
         },
         "spec": { "template": {
-            "metadata": { "annotations": ours },
+            "metadata": { "annotations": { RELEASE_ID: release.id } },
             "spec": { "containers": [{
                 "name": target.container,
                 "image": release.image,
@@ -140,6 +175,9 @@ fn change(target: &Target, release: &Release, uid: Option<&str>) -> Value {
         } },
     })
 }
+
+/// How often a conflict is met by looking again.
+const TRIES: u32 = 5;
 
 /// What a worker says of itself on the bus, so that the pods of a release can be told from others.
 pub(crate) fn variables(release: &Release) -> Vec<Value> {

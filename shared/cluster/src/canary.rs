@@ -174,6 +174,7 @@ fn serve(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Fence;
 
     fn target(deployment: &str) -> Target {
         Target {
@@ -188,6 +189,7 @@ mod tests {
             id: "r2".to_owned(),
             image: "registry/a:v2@sha256:2".to_owned(),
             digest: "sha256:2".to_owned(),
+            fence: Fence { agent: "agent".to_owned(), number: 3 },
         }
     }
 

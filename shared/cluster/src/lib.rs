@@ -31,5 +31,5 @@ pub use cluster::{Cluster, ConnectError};
 pub use observe::ObserveError;
 pub use pull_secret::{PullSecret, PullSecretError, PullSecretState};
 pub use settings::ClusterSettings;
-pub use target::{Applied, CanaryRoute, Release, Target};
+pub use target::{Applied, CanaryRoute, Fence, Release, Target};
 pub use trouble::{Disposition, Trouble};

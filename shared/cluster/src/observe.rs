@@ -76,7 +76,7 @@ impl Cluster {
             }
         }
         let looked = Looked { seen: started, watched_since: watched.watched_since, trouble: None };
-        let (replica_sets, pods) = (replica_sets.into_iter(), pods.into_iter());
+        let (replica_sets, pods) = (replica_sets.iter(), pods.iter());
         Ok(gather(deployment, replica_sets, pods, watched.refusals.iter(), looked))
     }
 

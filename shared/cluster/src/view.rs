@@ -70,8 +70,8 @@ impl View {
         let watched_since = since.into_iter().flatten().max().filter(|_| !gap);
         Some(gather(
             deployment,
-            replica_sets.all().cloned(),
-            pods.all().cloned(),
+            replica_sets.all(),
+            pods.all(),
             refusals.all(),
             Looked { seen, watched_since: watched_since.unwrap_or(seen), trouble },
         ))
@@ -88,17 +88,16 @@ pub(crate) struct Looked {
 /// Puts together what belongs to a Deployment.
 pub(crate) fn gather<'a>(
     deployment: Deployment,
-    replica_sets: impl Iterator<Item = ReplicaSet>,
-    pods: impl Iterator<Item = Pod>,
+    replica_sets: impl Iterator<Item = &'a ReplicaSet>,
+    pods: impl Iterator<Item = &'a Pod>,
     refusals: impl Iterator<Item = &'a Refusal>,
     looked: Looked,
 ) -> Facts {
-    let ours: Vec<ReplicaSet> = replica_sets.filter(|one| one.owner == deployment.uid).collect();
-    let current =
-        ours.iter().filter(|one| is_current(one, &deployment)).max_by_key(|one| number(one));
-    let current = current.cloned();
+    let ours: Vec<&ReplicaSet> = replica_sets.filter(|one| one.owner == deployment.uid).collect();
+    let current = ours.iter().filter(|one| is_current(one, &deployment));
+    let current = current.max_by_key(|one| number(one)).map(|one| (*one).clone());
     let uid = current.as_ref().map(|one| one.uid.as_str());
-    let of_ours = pods.filter(|pod| ours.iter().any(|one| one.uid == pod.owner));
+    let of_ours = pods.filter(|pod| ours.iter().any(|one| one.uid == pod.owner)).cloned();
     let (pods, older) = of_ours.partition(|pod| Some(pod.owner.as_str()) == uid);
     let refusals = refusals.filter(|one| Some(one.owner.as_str()) == uid).cloned().collect();
     let Looked { seen, watched_since, trouble } = looked;

@@ -5,6 +5,8 @@ pub(crate) const MANAGER: &str = "cogo-image-controller";
 
 /// On a Deployment and on its pods: the release that they are of.
 pub(crate) const RELEASE_ID: &str = "cogo.dev/release-id";
+/// On a Deployment: who changed it last, and under which fence.
+pub(crate) const FENCE: &str = "cogo.dev/fence";
 /// On a Deployment: how many pods it had before we changed that.
 pub(crate) const REPLICAS: &str = "cogo.dev/replicas";
 /// On the pods of a canary: the Deployment that it goes before.

@@ -1,7 +1,7 @@
 use cluster::{Applied, ApplyError, Disposition, Trouble};
 use serde_json::{Value, json};
 
-use crate::server::{Answer, DEPLOYMENT, Server, deployment, failure, release, target};
+use crate::server::{Answer, Server, deployment, failure, release, target};
 
 const GET: &str = "GET /apis/apps/v1/namespaces/agents/deployments/codegen";
 const PATCH: &str = "PATCH /apis/apps/v1/namespaces/agents/deployments/codegen";
@@ -31,7 +31,8 @@ async fn a_release_is_applied_with_nothing_that_is_not_ours() {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
             "metadata": { "name": "codegen", "namespace": "agents", "uid": "d1",
-                "annotations": { "cogo.dev/release-id": "r2" } },
+                "resourceVersion": "11", "annotations": {
+                    "cogo.dev/release-id": "r2", "cogo.dev/fence": "agent/3" } },
             "spec": { "template": {
                 "metadata": { "annotations": { "cogo.dev/release-id": "r2" } },
                 "spec": { "containers": [{ "name": "worker", "image": image, "env": [
@@ -158,11 +159,36 @@ fn scaling(asked: &crate::server::Asked) -> (Option<i64>, Value) {
 }
 
 #[tokio::test]
-async fn a_conflict_is_told_as_one() {
+async fn whoever_was_held_up_changes_nothing_that_a_later_one_has_changed() {
+    let server = Server::start().await;
+    server.on(GET, [answer(1, &json!({ "cogo.dev/fence": "agent/4" }))]);
+    server.on(PATCH, [answer(1, &json!({}))]);
+    let cluster = server.cluster().await;
+    let error = cluster.deploy(&target(), &release()).await.unwrap_err();
+    assert_eq!(error, ApplyError::Overtaken { target: target() });
+    assert!(server.changes().is_empty());
+
+    // The later one comes between looking and changing.
+    let server = Server::start().await;
+    let later = answer(1, &json!({ "cogo.dev/fence": "agent/4" }));
+    server.on(GET, [answer(1, &json!({})), later]);
+    let conflict = failure(409, "Conflict", "the object has been modified");
+    server.on(PATCH, [Answer::Json(409, conflict)]);
+    let error = server.cluster().await.deploy(&target(), &release()).await.unwrap_err();
+    assert_eq!(error, ApplyError::Overtaken { target: target() });
+    assert_eq!(server.changes().len(), 1);
+}
+
+#[tokio::test]
+async fn what_kubernetes_itself_writes_meanwhile_is_no_obstacle() {
     let server = Server::start().await;
     server.on(GET, [answer(1, &json!({}))]);
-    let conflict = Answer::Json(409, failure(409, "Conflict", "the object has been modified"));
-    server.on(&format!("PATCH {DEPLOYMENT}"), [conflict]);
+    let conflict = failure(409, "Conflict", "the object has been modified");
+    let conflict = Answer::Json(409, conflict);
+    server.on(PATCH, [conflict.clone(), conflict.clone(), answer(1, &json!({}))]);
+    assert!(server.cluster().await.deploy(&target(), &release()).await.is_ok());
+
+    server.on(PATCH, [conflict]);
     let error = server.cluster().await.deploy(&target(), &release()).await.unwrap_err();
     assert_eq!(error, ApplyError::Trouble { target: target(), trouble: Trouble::Conflict });
 }

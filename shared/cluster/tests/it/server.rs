@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use cluster::{Cluster, ClusterSettings, Release, Target};
+use cluster::{Cluster, ClusterSettings, Fence, Release, Target};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -223,6 +223,7 @@ pub(crate) fn release() -> Release {
         id: "r2".to_owned(),
         image: "ghcr.io/acme/codegen:v2@sha256:22".to_owned(),
         digest: "sha256:22".to_owned(),
+        fence: Fence { agent: "agent".to_owned(), number: 3 },
     }
 }
 
