@@ -9,6 +9,7 @@
 //! what a killed test left behind is removed by a later one.
 
 mod kubernetes;
+mod logs;
 mod node_modules;
 mod program;
 mod rest;
@@ -20,7 +21,8 @@ mod vault;
 mod way;
 
 pub use kubernetes::Kubernetes;
-pub use localstack::{Cluster, ClusterOptions, PostgresError};
+pub use localstack::{Cluster, ClusterOptions, DENO, POSTGREST, PostgresError};
+pub use logs::{keep_logs, kept_logs};
 pub use node_modules::node_modules;
 pub use program::Program;
 pub use rest::Rest;

@@ -1,37 +1,11 @@
-use std::io::{self, Write};
-use std::sync::{Mutex, OnceLock};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing_subscriber::filter::LevelFilter;
 
-static WRITTEN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-static STARTED: OnceLock<()> = OnceLock::new();
-
-struct Collect;
-
-impl Write for Collect {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        WRITTEN.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// From now on, whatever anything in this process logs, however quietly, is kept.
 pub(crate) fn collect() {
-    STARTED.get_or_init(|| {
-        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Collect);
-        lines.with_max_level(LevelFilter::TRACE).init();
-    });
-}
-
-pub(crate) fn written() -> String {
-    String::from_utf8_lossy(&WRITTEN.lock().unwrap()).into_owned()
+    testkit::keep_logs(LevelFilter::TRACE);
 }
 
 /// How many characters of a secret give it away.
