@@ -8,6 +8,7 @@
 //! Invariants: works as root and as anybody else; touches no Postgres but those it started itself;
 //! what a killed test left behind is removed by a later one.
 
+mod hushed;
 mod kubernetes;
 mod logs;
 mod node_modules;
@@ -20,6 +21,7 @@ mod test_db;
 mod vault;
 mod way;
 
+pub use hushed::assert_hushed;
 pub use kubernetes::Kubernetes;
 pub use localstack::{Cluster, ClusterOptions, DENO, POSTGREST, PostgresError};
 pub use logs::{keep_logs, kept_logs};
