@@ -40,6 +40,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "executors",
             "localstack",
             "sessions",
+            "simcluster",
             "standin",
             "telemetry",
             "testkit",
