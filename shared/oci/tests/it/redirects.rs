@@ -36,10 +36,14 @@ async fn a_login_stays_with_the_registry_when_a_blob_lies_elsewhere() {
     assert_eq!(store.asked()[0].authorization, None);
     assert!(!store.asked()[0].headers.contains_key("referer"));
 
-    // Nor does it get one by asking.
-    store.on(&blob, [basic]);
-    let error = client.image(&registry.repo(), &digest).await.unwrap_err();
-    assert!(matches!(error, OciError::Elsewhere { .. }), "{error}");
+    // Nor does it get one by asking, for itself or for a place that may have it from the registry.
+    let bearer = format!("Bearer realm=\"{}\"", store.url("/token"));
+    for asks in [basic, Reply::new(401, "").with("www-authenticate", bearer)] {
+        store.on(&blob, [asks]);
+        let error = client.image(&registry.repo(), &digest).await.unwrap_err();
+        assert!(matches!(error, OciError::Elsewhere { .. }), "{error}");
+    }
+    assert_eq!(store.times("GET /token"), 0);
     assert!(store.asked().iter().all(|asked| asked.authorization.is_none()));
 }
 
