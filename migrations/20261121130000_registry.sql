@@ -6,7 +6,7 @@ set local statement_timeout = '60s';
 
 -- Words. Each says the same as the type of its name in the crate `model`; a test compares them.
 create function cogo.is_reference(p_text text) returns boolean
-language sql immutable set search_path = '' as $$
+language sql immutable strict set search_path = '' as $$
     with split as (
         select substring(p_text from '^(?:k8s|vault|env):(?://)?([^#?]*)') as place, substring(p_text from '^(k8s|vault|env):') as scheme,
             substring(p_text from '[#?].*$') as tail
@@ -285,6 +285,19 @@ insert into public.agent_catalog (agent_name, service, role, repo, container, de
     ('cogo-codegen-worker', 'codegen', 'generate', 'ghcr.io/my-org/cogo-codegen-worker', 'worker', 'cogo-codegen-worker'),
     ('cogo-buildtest-worker', 'code', 'build-test', 'ghcr.io/my-org/cogo-buildtest-worker', 'worker', 'cogo-buildtest-worker');
 
+-- A new credential is not waited for.
+create function cogo.renew_pull_secrets() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    update public.k8s_pull_secret_links as link set refresh_at = null where link.registry_account_id = new.id;
+    return null;
+end
+$$;
+comment on function cogo.renew_pull_secrets() is 'Makes the pull secrets of an account due.';
+create trigger renew_pull_secrets after update of credential_ref, provider, registry_url on public.registry_accounts for each row
+    when ((old.credential_ref, old.provider, old.registry_url) is distinct from (new.credential_ref, new.provider, new.registry_url))
+    execute function cogo.renew_pull_secrets();
+
 -- Also by plain SQL: every change of who may log in where, and of what should run, is told.
 create function cogo.audit_registry() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -394,5 +407,6 @@ grant insert (agent_name, service, role, repo, default_tag, registry_account_id,
 grant insert (agent_id, tag, digest, built_by, built_at, changelog_url, trace_id, canary) on public.image_tag_history to service_role;
 grant insert (registry_account_id, kube_namespace, secret_name, managed_by), update (managed_by), delete on public.k8s_pull_secret_links to service_role;
 
-grant execute on function cogo.is_reference(text), cogo.tag_kind(text), cogo.is_repo(text) to public;
-select cogo.protect_functions(cogo.functions_named('cogo', array['refuse_values', 'audit_registry', 'release_event', 'record_release', 'tell_recorded', 'touch_agent']));
+select cogo.protect_functions(cogo.functions_named('cogo', array['is_reference', 'tag_kind', 'is_repo', 'refuse_values', 'renew_pull_secrets', 'audit_registry', 'release_event', 'record_release', 'tell_recorded', 'touch_agent']));
+-- A constraint is checked with the rights of whoever writes.
+grant execute on function cogo.is_reference(text), cogo.tag_kind(text), cogo.is_repo(text) to service_role, cogo_worker;

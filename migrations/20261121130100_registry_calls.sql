@@ -103,6 +103,9 @@ begin
             phase = case release.phase when 'resolved' then 'queued' else release.phase end
         where release.id = p_known.id returning * into v_release;
         perform cogo.release_event(v_release, 'promoted', jsonb_build_object('by', cogo.caller_role()));
+        if v_release.phase = 'queued' then
+            perform cogo.release_event(v_release, 'queued');
+        end if;
     elsif p_known.phase not in ('queued', 'canary_deploying', 'canary_verifying', 'deploying', 'verifying') then
         insert into public.image_tag_history (agent_id, tag, digest, built_by, built_at, changelog_url, wanted, forced, canary, rollback_of)
         values (p_agent.id, p_known.tag, p_known.digest, p_known.built_by, p_known.built_at, p_known.changelog_url, true, p_force, p_canary, p_rollback_of)

@@ -105,6 +105,10 @@ begin
     elsif p_to in ('deploying', 'canary_deploying') and v_from = 'queued' and v_agent.paused then
         return query select false, v_from, 'the agent is paused';
         return;
+    elsif p_to in ('deploying', 'canary_deploying') and v_from = 'queued' and exists (
+            select from public.image_tag_history as back where back.agent_id = v_agent.id and back.phase in ('failed', 'rolling_back')) then
+        return query select false, v_from, 'another release of the agent is on its way back';
+        return;
     end if;
 
     if p_to = 'resolved' and v_from = 'recorded' then

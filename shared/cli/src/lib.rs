@@ -5,6 +5,8 @@
 //! stderr everything else. Exit codes: 0 done, 1 failed, not found or unhealthy, 2 wrong usage.
 //! Nothing that is printed contains a credential.
 
+mod accounts;
+mod agents;
 mod bench;
 mod cancel;
 mod chosen;
@@ -17,6 +19,8 @@ mod dlq;
 mod doctor;
 mod ended;
 mod human;
+mod image_status;
+mod images;
 mod intent_api;
 mod journey;
 mod local;
