@@ -29,7 +29,7 @@ mod words;
 pub use apply::ApplyError;
 pub use cluster::{Cluster, ConnectError};
 pub use observe::ObserveError;
-pub use pull_secret::{PullSecret, PullSecretError, PullSecretState};
+pub use pull_secret::{Kept, PullSecret, PullSecretError, PullSecretState};
 pub use settings::ClusterSettings;
 pub use target::{Applied, CanaryRoute, Fence, Release, Target};
 pub use trouble::{Disposition, Trouble};

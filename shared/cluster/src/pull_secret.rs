@@ -3,6 +3,7 @@ use k8s_openapi::api::core::v1 as core;
 use kube::api::{Patch, PatchParams, PostParams};
 use miette::Diagnostic;
 use model::Secret;
+use rand::RngExt;
 use serde_json::json;
 
 use crate::call::call;
@@ -15,10 +16,16 @@ pub struct PullSecret<'a> {
     pub namespace: &'a str,
     pub name: &'a str,
     pub dockerconfigjson: &'a Secret,
-    /// Of the content, keyed: tells whether it changed, and nothing else.
-    pub hash: &'a str,
     /// The id of the link that asks for it.
     pub owner: &'a str,
+}
+
+/// What was done about it, and the keyed hash of what it holds: that tells whether the content
+/// changed, and nothing else, because the key lies where the content lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub state: PullSecretState,
+    pub hash: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +76,12 @@ impl PullSecretError {
 
 impl Cluster {
     /// Makes a pull secret what it should be, and answers what it took. Never touches one that is
-    /// not ours; reads no other, and this one by its name.
+    /// not ours; reads no other, and this one by its name. `hash` is of the content, by a key.
     pub async fn apply_pull_secret(
         &self,
         secret: &PullSecret<'_>,
-    ) -> Result<PullSecretState, PullSecretError> {
+        hash: impl Fn(&Secret) -> String,
+    ) -> Result<Kept, PullSecretError> {
         let api = self.api::<core::Secret>(secret.namespace);
         let failed = |trouble| PullSecretError::Trouble {
             namespace: secret.namespace.to_owned(),
@@ -84,12 +92,16 @@ impl Cluster {
         let found = found.map_err(failed)?;
         if let Some(found) = &found {
             may_change(secret, found)?;
-            if is_as_it_should_be(secret, found) {
-                return Ok(PullSecretState::Unchanged);
-            }
+        }
+        let key = found.as_ref().and_then(key_in).unwrap_or_else(new_key);
+        let hash = hash(&key);
+        let kept = |state| Kept { state, hash: hash.clone() };
+        if found.as_ref().is_some_and(|found| is_as_it_should_be(secret, &hash, found)) {
+            return Ok(kept(PullSecretState::Unchanged));
         }
         let metadata = found.as_ref().map(|found| &found.metadata);
-        let content = ByteString(secret.dockerconfigjson.expose().as_bytes().to_vec());
+        let bytes = |secret: &Secret| ByteString(secret.expose().as_bytes().to_vec());
+        let content = bytes(secret.dockerconfigjson);
         let change = json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -100,10 +112,10 @@ impl Cluster {
                 "uid": metadata.and_then(|metadata| metadata.uid.as_deref()),
                 "resourceVersion": metadata.and_then(|metadata| metadata.resource_version.as_deref()),
                 "labels": { MANAGED_BY: OURS },
-                "annotations": { OWNER: secret.owner, CONTENT_HASH: secret.hash },
+                "annotations": { OWNER: secret.owner, CONTENT_HASH: hash },
             },
             "type": TYPE,
-            "data": { KEY: content },
+            "data": { CONTENT: content, HASH_KEY: bytes(&key) },
         });
         if found.is_none() {
             // Applying would change one that somebody made since we looked; making anew cannot.
@@ -111,18 +123,31 @@ impl Cluster {
             let how = PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
             let made = call("create secret", self.limit(), api.create(&how, &object)).await;
             made.map_err(failed)?;
-            return Ok(PullSecretState::Created);
+            return Ok(kept(PullSecretState::Created));
         }
         let how = PatchParams::apply(MANAGER).force();
         let change = Patch::Apply(&change);
         let patched = api.patch(secret.name, &how, &change);
         call("apply secret", self.limit(), patched).await.map_err(failed)?;
-        Ok(PullSecretState::Updated)
+        Ok(kept(PullSecretState::Updated))
     }
 }
 
 const TYPE: &str = "kubernetes.io/dockerconfigjson";
-const KEY: &str = ".dockerconfigjson";
+const CONTENT: &str = ".dockerconfigjson";
+/// Beside it, where kubelets do not look.
+const HASH_KEY: &str = "cogo.dev.hash-key";
+
+fn key_in(found: &core::Secret) -> Option<Secret> {
+    let bytes = &found.data.as_ref()?.get(HASH_KEY)?.0;
+    let text = String::from_utf8(bytes.clone()).ok().filter(|text| !text.is_empty());
+    text.map(Secret::new)
+}
+
+fn new_key() -> Secret {
+    let (high, low) = (rand::rng().random::<u128>(), rand::rng().random::<u128>());
+    Secret::new(format!("{high:032x}{low:032x}"))
+}
 
 fn may_change(secret: &PullSecret<'_>, found: &core::Secret) -> Result<(), PullSecretError> {
     let (namespace, name) = (secret.namespace.to_owned(), secret.name.to_owned());
@@ -142,9 +167,9 @@ fn may_change(secret: &PullSecret<'_>, found: &core::Secret) -> Result<(), PullS
 }
 
 /// The annotation says what we made it from, and the content whether it still is that.
-fn is_as_it_should_be(secret: &PullSecret<'_>, found: &core::Secret) -> bool {
-    let content = found.data.as_ref().and_then(|data| data.get(KEY));
-    annotation(&found.metadata, CONTENT_HASH).as_deref() == Some(secret.hash)
+fn is_as_it_should_be(secret: &PullSecret<'_>, hash: &str, found: &core::Secret) -> bool {
+    let content = found.data.as_ref().and_then(|data| data.get(CONTENT));
+    annotation(&found.metadata, CONTENT_HASH).as_deref() == Some(hash)
         && annotation(&found.metadata, OWNER).as_deref() == Some(secret.owner)
         && content.is_some_and(|bytes| bytes.0 == secret.dockerconfigjson.expose().as_bytes())
 }

@@ -16,12 +16,14 @@ pub(crate) fn compare(
     let percent = f64::from(settings.canary_failures);
     if failing(canary) > usual + percent {
         let (failed, had) = (canary.failed, had(canary));
-        let detail = format!("{failed} of its {had} messages failed, where {usual:.0} % usually do");
+        let detail =
+            format!("{failed} of its {had} messages failed, where {usual:.0} % usually do");
         return Some(Bad { code: Code::CanaryFailures, detail });
     }
     let (took, usual) = (canary.work_p90_ms?, before?.work_p90_ms?);
     if took > usual * settings.canary_slower + SLACK_MS {
-        let detail = format!("nine of ten messages took {took:.0} ms, where {usual:.0} ms are usual");
+        let detail =
+            format!("nine of ten messages took {took:.0} ms, where {usual:.0} ms are usual");
         return Some(Bad { code: Code::CanarySlow, detail });
     }
     None

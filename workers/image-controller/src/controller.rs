@@ -76,7 +76,10 @@ impl Controller {
             }
         }
         underway.told.clear();
-        if timeout(LEAVE, async { while underway.tasks.join_next().await.is_some() {} }).await.is_err() {
+        if timeout(LEAVE, async { while underway.tasks.join_next().await.is_some() {} })
+            .await
+            .is_err()
+        {
             warn!("left in the middle of a step; whoever comes next takes it again");
         }
         drop(underway);

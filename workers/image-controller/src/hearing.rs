@@ -51,11 +51,17 @@ impl Hearing {
     }
 
     /// For ever. Never fails: what cannot be asked now is asked again.
-    pub(crate) async fn listen(&self) {
+    pub(crate) async fn listen<T>(&self) -> T {
         let mut ready = HashMap::new();
         loop {
-            let wanted: Vec<Uuid> =
-                self.wanted.lock().expect("nobody panics in here").values().flatten().copied().collect();
+            let wanted: Vec<Uuid> = self
+                .wanted
+                .lock()
+                .expect("nobody panics in here")
+                .values()
+                .flatten()
+                .copied()
+                .collect();
             if wanted.is_empty() {
                 ready.clear();
             } else {

@@ -1,1 +1,3 @@
-fn main() {}
+fn main() -> std::process::ExitCode {
+    boot::run("image-controller", image_controller::run)
+}

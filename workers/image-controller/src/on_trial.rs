@@ -170,7 +170,10 @@ mod tests {
         let digest = Digest::of(b"2");
         let release = trial.release().unwrap();
         assert_eq!(release.image, format!("ghcr.io/acme/codegen:v1.0.0@{digest}"));
-        assert_eq!(trial.previous().unwrap().image, format!("ghcr.io/acme/codegen:v0.9.0@{}", Digest::of(b"1")));
+        assert_eq!(
+            trial.previous().unwrap().image,
+            format!("ghcr.io/acme/codegen:v0.9.0@{}", Digest::of(b"1"))
+        );
         assert_eq!(release.fence.number, 4);
     }
 }

@@ -30,7 +30,8 @@ impl Controller {
                 self.advance(trial, Phase::ScaledDown, Facts::default()).await
             }
             Err(error) if first => {
-                self.could_not_restore(trial, &Chain(&error).to_string()).await
+                let why = Chain(&error).to_string();
+                self.could_not_restore(trial, &why).await
             }
             Err(error) => {
                 warn!(agent.name = %trial.row.agent_name, error = %Chain(&error), "could not end the canary");
@@ -62,14 +63,18 @@ impl Controller {
                     return Next::Over;
                 }
                 Err(error) if error.disposition() == Disposition::Retry => {
-                    return self.hold(trial, &Chain(&error).to_string()).await;
+                    let why = Chain(&error).to_string();
+                    return self.hold(trial, &why).await;
                 }
                 // Where the Deployment could not be changed before, it may still be what it was.
                 Err(error) if self.carries(trial, &release.id).await => {
                     warn!(agent.name = %trial.row.agent_name, error = %Chain(&error), "nothing to take back");
                 }
                 Err(error) => {
-                    return self.could_not_restore(trial, &Chain(&error).to_string()).await;
+                    return {
+                        let why = Chain(&error).to_string();
+                        self.could_not_restore(trial, &why).await
+                    };
                 }
             }
         }

@@ -121,7 +121,8 @@ impl Controller {
             }
             Err(error) if error.disposition() == Disposition::GiveUp => {
                 let (code, detail) = trouble::of_apply(&error);
-                let facts = Facts { code: Some(code.to_owned()), detail: Some(detail), ..Facts::default() };
+                let facts =
+                    Facts { code: Some(code.to_owned()), detail: Some(detail), ..Facts::default() };
                 self.advance(trial, Phase::Rejected, facts).await
             }
             Err(error) => {
@@ -144,7 +145,8 @@ impl Controller {
             Ok(applied) => {
                 trial.generation = applied.generation;
                 let generation = Some(applied.generation);
-                self.advance(trial, Phase::Verifying, Facts { generation, ..Facts::default() }).await
+                self.advance(trial, Phase::Verifying, Facts { generation, ..Facts::default() })
+                    .await
             }
             Err(error) => self.could_not_apply(trial, &error).await,
         }
@@ -171,7 +173,8 @@ impl Controller {
             return Next::Over;
         }
         if error.disposition() == Disposition::Retry {
-            return self.hold(trial, &Chain(error).to_string()).await;
+            let why = Chain(error).to_string();
+            return self.hold(trial, &why).await;
         }
         let (code, detail) = trouble::of_apply(error);
         self.fail(trial, code, detail, false).await
@@ -191,7 +194,12 @@ impl Controller {
         trial.row.failure_code = Some(code.to_owned());
         trial.row.failure_detail = Some(detail.clone());
         let quarantine = Some(blames_image);
-        let facts = Facts { code: Some(code.to_owned()), detail: Some(detail), quarantine, ..Facts::default() };
+        let facts = Facts {
+            code: Some(code.to_owned()),
+            detail: Some(detail),
+            quarantine,
+            ..Facts::default()
+        };
         self.advance(trial, Phase::Failed, facts).await
     }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use cluster::ClusterSettings;
 use db::DbSettings;
 use model::duration;
+use oci::OciSettings;
 use secrets::SecretsSettings;
 
 use crate::judge::Limits;
@@ -19,6 +20,8 @@ pub struct Settings {
     pub cluster: ClusterSettings,
     #[command(flatten)]
     pub secrets: SecretsSettings,
+    #[command(flatten)]
+    pub registries: OciSettings,
     #[command(flatten)]
     pub rollouts: RolloutSettings,
     #[command(flatten)]
@@ -116,7 +119,8 @@ mod tests {
 
     #[test]
     fn the_settings_go_together_and_their_defaults_are_the_limits_of_the_judge() {
-        let command = Settings::augment_args(Command::new("a")).mut_args(|arg| arg.env(None::<&str>));
+        let command =
+            Settings::augment_args(Command::new("a")).mut_args(|arg| arg.env(None::<&str>));
         let settings = Settings::from_arg_matches(&command.get_matches_from(["a"])).unwrap();
         assert_eq!(settings.rollouts.limits(), Limits::default());
         let promised = settings.rollouts.rollout_deadline + settings.rollouts.rollout_restore;

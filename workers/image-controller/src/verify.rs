@@ -38,7 +38,12 @@ impl Controller {
                 }
                 let generation = Some(trial.generation);
                 let template_hash = judged.template_hash;
-                self.advance(trial, Phase::Active, Facts { generation, template_hash, ..Facts::default() }).await
+                self.advance(
+                    trial,
+                    Phase::Active,
+                    Facts { generation, template_hash, ..Facts::default() },
+                )
+                .await
             }
         }
     }
@@ -78,7 +83,9 @@ impl Controller {
             told.iter().find(|one| one.release_id == id)
         };
         let canary = of(Some(trial.row.release_id));
-        if let Some(Bad { code, detail }) = compare(canary, of(trial.row.previous_id), &self.canaries) {
+        if let Some(Bad { code, detail }) =
+            compare(canary, of(trial.row.previous_id), &self.canaries)
+        {
             return self.fail(trial, code.as_str(), detail, code.blames_image()).await;
         }
         let until = since + self.canaries.canary_serves;
@@ -191,7 +198,8 @@ impl Controller {
             generation: trial.generation,
             question,
         };
-        let clock = Clock { now, deadline: trial.deadline, held: trial.held, bus_is_out: heard.bus_is_out };
+        let clock =
+            Clock { now, deadline: trial.deadline, held: trial.held, bus_is_out: heard.bus_is_out };
         let verdict = judge(&facts, &heard.heartbeats, &release, &clock, &self.limits);
         let template_hash = facts.current.map(|current| current.hash);
         match verdict {
@@ -216,7 +224,8 @@ impl Controller {
             Ok(applied) => {
                 trial.generation = applied.generation;
                 let generation = Some(applied.generation);
-                self.advance(trial, Phase::Verifying, Facts { generation, ..Facts::default() }).await
+                self.advance(trial, Phase::Verifying, Facts { generation, ..Facts::default() })
+                    .await
             }
             Err(error) => self.could_not_apply(trial, &error).await,
         }

@@ -1,6 +1,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cluster::{Disposition, PullSecret, PullSecretError, PullSecretState};
+use cluster::{Disposition, Kept, PullSecret, PullSecretError, PullSecretState};
 use model::Secret;
 use serde_json::{Value, json};
 
@@ -10,16 +10,20 @@ const PATH: &str = "/api/v1/namespaces/agents/secrets/pull";
 const ALL: &str = "/api/v1/namespaces/agents/secrets";
 const CONTENT: &str = r#"{"auths":{"ghcr.io":{"auth":"hunter2"}}}"#;
 
-async fn keep(server: &Server) -> Result<PullSecretState, PullSecretError> {
+async fn keep(server: &Server) -> Result<Kept, PullSecretError> {
     let content = Secret::new(CONTENT.to_owned());
     let secret = PullSecret {
         namespace: "agents",
         name: "pull",
         dockerconfigjson: &content,
-        hash: "h2",
         owner: "link-1",
     };
-    server.cluster().await.apply_pull_secret(&secret).await
+    let hash = |key: &Secret| format!("by {}", key.expose());
+    server.cluster().await.apply_pull_secret(&secret, hash).await
+}
+
+fn kept(state: PullSecretState) -> Result<Kept, PullSecretError> {
+    Ok(Kept { state, hash: "by its key".to_owned() })
 }
 
 fn existing(label: &str, owner: &str, hash: &str, content: &str) -> Value {
@@ -28,12 +32,12 @@ fn existing(label: &str, owner: &str, hash: &str, content: &str) -> Value {
         "metadata": { "name": "pull", "namespace": "agents", "uid": "s1", "resourceVersion": "5",
             "labels": { "app.kubernetes.io/managed-by": label },
             "annotations": { "cogo.dev/owner": owner, "cogo.dev/content-hash": hash } },
-        "data": { ".dockerconfigjson": STANDARD.encode(content) },
+        "data": { ".dockerconfigjson": STANDARD.encode(content), "cogo.dev.hash-key": STANDARD.encode("its key") },
     })
 }
 
 fn ours() -> Value {
-    existing("cogo", "link-1", "h2", CONTENT)
+    existing("cogo", "link-1", "by its key", CONTENT)
 }
 
 #[tokio::test]
@@ -41,25 +45,34 @@ async fn a_pull_secret_is_made_changed_or_left_alone() {
     let server = Server::start().await;
     server.on(&format!("POST {ALL}"), [Answer::Json(201, ours())]);
     server.on(&format!("PATCH {PATH}"), [Answer::Json(200, ours())]);
-    assert_eq!(keep(&server).await, Ok(PullSecretState::Created));
+    let made = keep(&server).await.unwrap();
+    assert_eq!(made.state, PullSecretState::Created);
     for (found, expected) in [
         (ours(), PullSecretState::Unchanged),
         (existing("cogo", "link-1", "h1", "{}"), PullSecretState::Updated),
         // Somebody changed it by hand.
-        (existing("cogo", "link-1", "h2", "{}"), PullSecretState::Updated),
+        (existing("cogo", "link-1", "by its key", "{}"), PullSecretState::Updated),
     ] {
         server.on(&format!("GET {PATH}"), [Answer::Json(200, found)]);
-        assert_eq!(keep(&server).await, Ok(expected));
+        assert_eq!(keep(&server).await, kept(expected));
     }
     let changes = server.changes();
     assert_eq!(changes.len(), 3);
-    for change in changes {
-        let body = change.body;
+    for change in &changes {
+        let body = &change.body;
         assert_eq!(body["type"], "kubernetes.io/dockerconfigjson");
-        assert_eq!(body["data"], json!({ ".dockerconfigjson": STANDARD.encode(CONTENT) }));
-        assert_eq!(body["metadata"]["annotations"]["cogo.dev/content-hash"], "h2");
+        assert_eq!(body["data"][".dockerconfigjson"], STANDARD.encode(CONTENT));
         assert_eq!(body["metadata"]["labels"]["app.kubernetes.io/managed-by"], "cogo");
     }
+    // A key of its own, and then the same for as long as it is there.
+    let key = |change: usize| -> String {
+        let text = changes[change].body["data"]["cogo.dev.hash-key"].as_str().unwrap();
+        String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
+    };
+    assert_eq!(made.hash, format!("by {}", key(0)));
+    assert_eq!((key(0).len(), key(1).as_str(), key(2).as_str()), (64, "its key", "its key"));
+    let hash = &changes[1].body["metadata"]["annotations"]["cogo.dev/content-hash"];
+    assert_eq!(hash, "by its key");
 }
 
 #[tokio::test]

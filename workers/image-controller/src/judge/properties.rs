@@ -102,7 +102,7 @@ fn many_scenes_are_good_and_many_are_not() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut count = |is: fn(&Verdict) -> bool| {
         let drawn = (0..1000).map(|_| scenes().new_tree(&mut runner).unwrap().current().judge());
-        drawn.filter(|verdict| is(verdict)).count()
+        drawn.filter(is).count()
     };
     assert!(count(|one| *one == Verdict::Good) > 50);
     assert!(count(|one| matches!(one, Verdict::Wait { .. })) > 50);

@@ -43,7 +43,7 @@ fn of_container(pod: &Pod, container: &Container, clock: &Clock, limits: &Limits
     }
     match &container.state {
         // What comes first is meant to end, and a pod that was thrown out is made anew elsewhere.
-        State::Exited(exit) if !(container.init && exit.code == 0) && !was_thrown_out(pod) => {
+        State::Exited(exit) if !(was_thrown_out(pod) || container.init && exit.code == 0) => {
             return bad(code_of(exit), told(exit));
         }
         _ => {}

@@ -50,12 +50,13 @@ pub enum Code {
     Paused,
     Overwritten,
     ScaledToZero,
+    NoDeployment,
     CanaryFailures,
     CanarySlow,
 }
 
 impl Code {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidImage,
         Self::ImageMissing,
         Self::ImageDenied,
@@ -75,6 +76,7 @@ impl Code {
         Self::Paused,
         Self::Overwritten,
         Self::ScaledToZero,
+        Self::NoDeployment,
         Self::CanaryFailures,
         Self::CanarySlow,
     ];
@@ -100,6 +102,7 @@ impl Code {
             Self::Paused => "paused",
             Self::Overwritten => "overwritten",
             Self::ScaledToZero => "scaled_to_zero",
+            Self::NoDeployment => "no_deployment",
             Self::CanaryFailures => "canary_failures",
             Self::CanarySlow => "canary_slow",
         }
@@ -129,7 +132,8 @@ impl Code {
             | Self::NotStarted
             | Self::Paused
             | Self::Overwritten
-            | Self::ScaledToZero => false,
+            | Self::ScaledToZero
+            | Self::NoDeployment => false,
         }
     }
 
@@ -145,7 +149,8 @@ impl Code {
             | Self::Unstable
             | Self::Silent
             | Self::Overwritten
-            | Self::ScaledToZero => true,
+            | Self::ScaledToZero
+            | Self::NoDeployment => true,
             Self::InvalidImage
             | Self::ImageMissing
             | Self::ImageDenied
