@@ -564,7 +564,7 @@ fn a_green_deployment_whose_workers_are_silent_is_bad_and_a_bus_outage_is_nothin
             "workers came late: the soak is theirs",
             |s| {
                 s.heartbeats.iter_mut().for_each(|one| {
-                    one.ready = Some(s.started + std::time::Duration::from_secs(9))
+                    one.ready = Some(s.started + std::time::Duration::from_secs(9));
                 });
             },
             "wait",
