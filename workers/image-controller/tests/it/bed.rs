@@ -1,9 +1,11 @@
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::{Bus, BusSettings, Heartbeat, WorkerState};
 use cluster::ClusterSettings;
+use futures_util::{StreamExt, stream};
 use image_controller::{CanarySettings, RolloutSettings, Settings};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -93,7 +95,12 @@ impl Bed {
         let workers = Arc::<Workers>::default();
         let bus = Bus::connect(&db.settings(), &BusSettings::default()).unwrap();
         let mut beating = JoinSet::new();
-        beating.spawn(workers.clone().run(bus, pods));
+        let every = match speed {
+            Speed::Fast => Duration::from_secs(1),
+            // As workers do.
+            Speed::Real => Duration::from_secs(10),
+        };
+        beating.spawn(workers.clone().run(bus, pods, every));
         let images = RegistryServer::start().await;
         let registry = Registry::new(db.db());
         let client = client(&sim.kubeconfig()).await;
@@ -312,30 +319,44 @@ impl Controller {
 pub(crate) struct Workers {
     alive: Mutex<HashMap<String, (PodFacts, WorkerState)>>,
     /// Nobody is heard.
-    pub(crate) bus_is_out: std::sync::atomic::AtomicBool,
+    pub(crate) bus_is_out: AtomicBool,
 }
 
 impl Workers {
-    async fn run(self: Arc<Self>, bus: Bus, mut pods: mpsc::Receiver<PodEvent>) {
-        let mut every = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            let said = tokio::select! {
-                event = pods.recv() => match event {
-                    Some(event) => self.note(event),
-                    None => return,
-                },
-                _ = every.tick() => {
-                    let alive = self.alive.lock().unwrap();
-                    alive.values().map(|(pod, state)| heartbeat(pod, *state)).collect()
-                }
-            };
-            if !self.bus_is_out.load(std::sync::atomic::Ordering::Relaxed) {
-                for heartbeat in said {
-                    // The database is dropped while the last of them still beat.
-                    let _ = bus.beat(&heartbeat).await;
-                }
-            }
+    async fn run(self: Arc<Self>, bus: Bus, pods: mpsc::Receiver<PodEvent>, every: Duration) {
+        tokio::join!(self.tell_changes(&bus, pods), self.beat(&bus, every));
+    }
+
+    /// Whoever becomes ready says so at once.
+    async fn tell_changes(&self, bus: &Bus, mut pods: mpsc::Receiver<PodEvent>) {
+        while let Some(event) = pods.recv().await {
+            self.say(bus, self.note(event)).await;
         }
+    }
+
+    async fn beat(&self, bus: &Bus, every: Duration) {
+        let mut every = tokio::time::interval(every);
+        loop {
+            every.tick().await;
+            let said = self.all();
+            self.say(bus, said).await;
+        }
+    }
+
+    fn all(&self) -> Vec<Heartbeat> {
+        let alive = self.alive.lock().unwrap();
+        alive.values().map(|(pod, state)| heartbeat(pod, *state)).collect()
+    }
+
+    async fn say(&self, bus: &Bus, said: Vec<Heartbeat>) {
+        if self.bus_is_out.load(Ordering::Relaxed) {
+            return;
+        }
+        let beats = stream::iter(said).for_each_concurrent(8, async |heartbeat| {
+            // The database is dropped while the last of them still beat.
+            let _ = bus.beat(&heartbeat).await;
+        });
+        beats.await;
     }
 
     fn note(&self, PodEvent { what, pod }: PodEvent) -> Vec<Heartbeat> {
