@@ -83,8 +83,8 @@ fn no_manifest_holds_a_secret() {
         for it in rendered.of("Deployment") {
             for variable in crate::pods::variables(it) {
                 let name = variable["name"].as_str().unwrap();
-                let telling = ["KEY", "SECRET", "TOKEN", "PASSWORD", "URL"];
-                if telling.iter().any(|word| name.contains(word)) {
+                let telling = ["KEY", "KEYS", "KEY_ID", "SECRET", "TOKEN", "PASSWORD", "URL"];
+                if telling.iter().any(|word| name.ends_with(word)) {
                     let from = &variable["valueFrom"]["secretKeyRef"];
                     assert!(from.is_object() && variable.get("value").is_none(), "{variable}");
                 }
