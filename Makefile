@@ -15,10 +15,10 @@ export DENO_NO_UPDATE_CHECK := 1
 ADVISORIES := https://github.com/rustsec/advisory-db
 MIGRATIONS := $(wildcard migrations/*.sql)
 
-.PHONY: help setup demo dev check fmt types test chaos bench
+.PHONY: help setup demo dev check fmt types test chaos bench release test-docker
 
 help: ## list what one can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing to build and test (asks sudo only when something is)
 	@.ci/setup
@@ -78,3 +78,14 @@ chaos: ## kill workers and Postgres under load, then judge the history: make cha
 
 bench: ## measure the bus on a throwaway Postgres, next to the limits of this machine
 	cargo run --release --package local --bin cogo -- bench bus
+
+# The script reads VERSION, PUSH, REGISTRY and ORG, and says what is wrong with them.
+export VERSION PUSH REGISTRY ORG
+release: ## build the images of all workers: make release VERSION=v1.2.3 [PUSH=true] [REGISTRY=ghcr.io] [ORG=my-org]
+	@.ci/release
+
+release-%:
+	@.ci/release $*
+
+test-docker: ## build the images, run and push and search them, on an engine and a registry of its own
+	@.ci/docker
