@@ -23,9 +23,9 @@ mod vault;
 mod way;
 
 pub use hushed::assert_hushed;
-pub use image_registry::{ImageFormat, ImageRegistry};
+pub use image_registry::ImageRegistry;
 pub use kubernetes::Kubernetes;
-pub use localstack::{Cluster, ClusterOptions, DENO, POSTGREST, PostgresError};
+pub use localstack::{Cluster, ClusterOptions, DENO, ImageFormat, POSTGREST, PostgresError};
 pub use logs::{keep_logs, kept_logs};
 pub use node_modules::node_modules;
 pub use program::Program;
