@@ -3,12 +3,15 @@
 //! stopped and started at will; [`Rest`] is a real PostgREST over a database, [`Supabase`] all
 //! that a worker over Supabase needs, and [`Way`] is for tests that hold over both;
 //! [`node_modules`] is what npm installs, kept between runs. [`Vault`] and [`Kubernetes`] are two
-//! servers of our own, answering as real ones were seen to.
+//! servers of our own, answering as real ones were seen to; [`ImageRegistry`] is a real one.
 //!
 //! Invariants: works as root and as anybody else; touches no Postgres but those it started itself;
 //! what a killed test left behind is removed by a later one.
 
+mod hushed;
+mod image_registry;
 mod kubernetes;
+mod logs;
 mod node_modules;
 mod program;
 mod rest;
@@ -19,8 +22,11 @@ mod test_db;
 mod vault;
 mod way;
 
+pub use hushed::assert_hushed;
+pub use image_registry::ImageRegistry;
 pub use kubernetes::Kubernetes;
-pub use localstack::{Cluster, ClusterOptions, PostgresError};
+pub use localstack::{Cluster, ClusterOptions, DENO, ImageFormat, POSTGREST, PostgresError};
+pub use logs::{keep_logs, kept_logs};
 pub use node_modules::node_modules;
 pub use program::Program;
 pub use rest::Rest;
