@@ -8,13 +8,12 @@ mod references;
 mod rendered;
 mod scaling;
 mod secrets;
+mod tools;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use rendered::{Object, Rendered, everything, overlays};
-use testkit::Program;
 
 /// The oldest that the sandbox works on, and the newest that there are schemas for.
 const VERSIONS: [&str; 2] = ["1.33.0", "1.37.0"];
@@ -50,10 +49,9 @@ fn the_schemas_are_strict() {
 }
 
 fn validate(version: &str, file: &Path) -> Result<(), String> {
-    let program = Program::find("kubernetes-validate", "COGO_KUBERNETES_VALIDATE");
-    let mut command = Command::new(program);
-    command.args(["--strict", "--quiet", "--kubernetes-version", version]).arg(file);
-    let output = command.output().expect("kubernetes-validate starts");
+    let output = tools::run("kubernetes-validate", |it| {
+        it.args(["--strict", "--quiet", "--kubernetes-version", version]).arg(file);
+    });
     let said = [output.stdout, output.stderr].concat();
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said).into_owned()) }
 }

@@ -1,10 +1,10 @@
 //! What kubectl makes of `k8s/`.
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use testkit::Program;
+
+use crate::tools;
 
 pub(crate) const K8S: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s");
 
@@ -83,9 +83,7 @@ fn namespace_of(part: &str) -> String {
 }
 
 fn render(name: &str, folder: &Path) -> Rendered {
-    let kubectl = Program::find("kubectl", "COGO_KUBECTL");
-    let output = Command::new(kubectl).arg("kustomize").arg(folder).output();
-    let output = output.expect("kubectl starts");
+    let output = tools::run("kubectl", |kubectl| _ = kubectl.arg("kustomize").arg(folder));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{name}: {said}");
     // It warns of what it no longer understands the way that it is written.

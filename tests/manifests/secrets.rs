@@ -5,9 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use testkit::Program;
-
 use crate::rendered::K8S;
+use crate::tools;
 
 const URL: &str = "https://abcdefgh.supabase.co";
 const KEY: &str = "sb_secret_canary-b1f0c2";
@@ -16,7 +15,7 @@ const KEY: &str = "sb_secret_canary-b1f0c2";
 const KUBECTL: &str = r#"#!/bin/sh
 echo "$*" >>"$NOTES/called"
 case "$*" in
-*kustomize*|*--dry-run*) exec "$KUBECTL" "$@" ;;
+*kustomize*|*--dry-run*) PATH=$TOOLS exec kubectl "$@" ;;
 *" apply "*|apply*) cat >>"$NOTES/applied" ;;
 *"get secret"*) test -e "$NOTES/there" ;;
 *"get namespace"*) exit 1 ;;
@@ -32,7 +31,7 @@ fn secrets(notes: &Path, arguments: &[&str], said: &str) -> Output {
     let mut command = Command::new(format!("{K8S}/secrets"));
     command.args(arguments).env("NOTES", notes);
     command.env("PATH", format!("{}:/usr/bin:/bin", notes.display()));
-    command.env("KUBECTL", Program::find("kubectl", "COGO_KUBECTL"));
+    command.env("TOOLS", tools::path());
     let mut running = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
