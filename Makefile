@@ -15,7 +15,7 @@ export DENO_NO_UPDATE_CHECK := 1
 ADVISORIES := https://github.com/rustsec/advisory-db
 MIGRATIONS := $(wildcard migrations/*.sql)
 
-.PHONY: help setup demo dev check fmt types test chaos bench release test-docker
+.PHONY: help setup demo dev rollouts check fmt types test chaos bench release test-docker
 
 help: ## list what one can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ demo: ## see it work: an intent on its way to tested code, on a Postgres of its 
 dev: ## the same stack, to stay: Postgres, what stands in for Supabase, every worker, until Ctrl-C
 	@.ci/setup run
 	@cargo run --package local --bin cogo -- dev
+
+rollouts: ## see a tag become what runs and a bad one go back, with a registry of images and a simulated cluster
+	@.ci/setup run
+	@cargo run --package local --bin cogo -- demo --rollouts
 
 check: ## formatting, lints, dependency rules, migrations, edge functions: all that needs no test run
 	cargo fmt --all --check
