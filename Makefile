@@ -15,10 +15,10 @@ export DENO_NO_UPDATE_CHECK := 1
 ADVISORIES := https://github.com/rustsec/advisory-db
 MIGRATIONS := $(wildcard migrations/*.sql)
 
-.PHONY: help setup demo dev rollouts check fmt types test chaos bench release test-docker
+.PHONY: help setup demo dev rollouts check fmt types test test-k8s test-docker chaos bench release
 
 help: ## list what one can do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing to build and test (asks sudo only when something is)
 	@.ci/setup
@@ -73,6 +73,10 @@ test: setup check ## everything CI runs: setup, check, all tests
 		echo 'test: cargo-nextest is not installed, so cargo test runs instead'; \
 		cargo test --workspace --all-targets; \
 	fi
+
+# Only what is said on the command line: a KUBECONFIG in the environment may lead to somebody's real cluster.
+test-k8s: ## what leans on Kubernetes, against a real API server built from Debian's source, or KUBECONFIG=file
+	@.ci/kubernetes $(if $(filter command line,$(origin KUBECONFIG)),'$(KUBECONFIG)')
 
 SEEDS ?= 20
 MESSAGES ?= 10000
