@@ -15,10 +15,10 @@ export DENO_NO_UPDATE_CHECK := 1
 ADVISORIES := https://github.com/rustsec/advisory-db
 MIGRATIONS := $(wildcard migrations/*.sql)
 
-.PHONY: help setup demo dev check fmt types test chaos bench
+.PHONY: help setup demo dev check fmt types test test-postgres chaos bench
 
 help: ## list what one can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing to build and test (asks sudo only when something is)
 	@.ci/setup
@@ -69,6 +69,17 @@ test: setup check ## everything CI runs: setup, check, all tests
 		echo 'test: cargo-nextest is not installed, so cargo test runs instead'; \
 		cargo test --workspace --all-targets; \
 	fi
+
+VERSION ?= 17
+# All that runs SQL, and the fleet's story in its short form.
+SUITES := db bus registry worker bus-keeper
+test-postgres: setup ## what touches the database, on another Postgres: make test-postgres VERSION=15|16|17
+	@bin=$$(VERSION=$(VERSION) .ci/postgres); export COGO_PG_BIN=$$bin; \
+	trap 'cargo run --quiet --package testkit -- stop' EXIT; \
+	echo "test-postgres: $$($$bin/postgres --version)"; \
+	if cargo nextest --version >/dev/null 2>&1; then run='nextest run'; else run=test; fi; \
+	cargo $$run $(SUITES:%=--package %); \
+	cargo $$run --package stories --test surviving_chaos nothing_is_lost
 
 SEEDS ?= 20
 MESSAGES ?= 10000
