@@ -15,10 +15,10 @@ export DENO_NO_UPDATE_CHECK := 1
 ADVISORIES := https://github.com/rustsec/advisory-db
 MIGRATIONS := $(wildcard migrations/*.sql)
 
-.PHONY: help setup demo dev rollouts check fmt types test test-k8s test-docker chaos bench release
+.PHONY: help setup demo dev rollouts check fmt types test test-postgres test-k8s test-docker chaos bench release
 
 help: ## list what one can do
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing to build and test (asks sudo only when something is)
 	@.ci/setup
@@ -77,6 +77,17 @@ test: setup check ## everything CI runs: setup, check, all tests
 # Only what is said on the command line: a KUBECONFIG in the environment may lead to somebody's real cluster.
 test-k8s: ## what leans on Kubernetes, against a real API server built from Debian's source, or KUBECONFIG=file
 	@.ci/kubernetes $(if $(filter command line,$(origin KUBECONFIG)),'$(KUBECONFIG)')
+
+PG ?= 17
+# All that runs SQL, and the fleet's story in its short form.
+SUITES := db bus registry worker bus-keeper
+test-postgres: setup ## what touches the database, on another Postgres: make test-postgres PG=15|16|17
+	@bin=$$(VERSION=$(PG) .ci/postgres); export COGO_PG_BIN=$$bin; \
+	trap 'cargo run --quiet --package testkit -- stop' EXIT; \
+	echo "test-postgres: $$($$bin/postgres --version)"; \
+	if cargo nextest --version >/dev/null 2>&1; then run='nextest run'; else run=test; fi; \
+	cargo $$run $(SUITES:%=--package %); \
+	cargo $$run --package stories --test surviving_chaos nothing_is_lost
 
 SEEDS ?= 20
 MESSAGES ?= 10000

@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::fixture::{Fixture, message, publish, refusal, settling};
 
-testkit::over_both!(the_crate_passes_on_what_is_wrong_in_the_words_of_the_database);
+testkit::on_every_wire!(the_crate_passes_on_what_is_wrong_in_the_words_of_the_database);
 
 const EVERYTHING: &str = "select string_agg(format('%s %s', name, count), ', ' order by name) from (
     select relation.oid::regclass::text as name,
