@@ -193,8 +193,9 @@ impl Kind for Refusal {
     }
 }
 
-/// Enough for the sentence that matters, and not for a page of HTML that a registry answered.
-const MESSAGE: usize = 300;
+/// Enough for an error that names an image with its digest three times, and not for a page of HTML
+/// that a registry answered.
+const MESSAGE: usize = 1000;
 
 fn container(status: &core::ContainerStatus, init: bool, now: Instant) -> Container {
     let state = status.state.clone().unwrap_or_default();

@@ -252,7 +252,7 @@ impl Controller {
         if from == to {
             return Next::Now;
         }
-        (trial.held, trial.overwritten) = (None, 0);
+        trial.held = None;
         info!(agent.name = %name, release.tag = %tag, trace.id = %trial.row.trace_id, "{name} {tag} is {to}");
         if to.is_over() {
             self.metrics.ended(to);

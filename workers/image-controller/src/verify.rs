@@ -12,10 +12,12 @@ use crate::judge::{self, Bad, Clock, Code, Question, Verdict, judge};
 use crate::on_trial::OnTrial;
 use crate::roll::{Next, again};
 
-/// A verdict, and the hash of the template that it is about.
+/// A verdict, and what it is about.
 struct Judged {
     verdict: Verdict,
     template_hash: Option<String>,
+    /// After our change, somebody else's template took its place.
+    replaced: bool,
 }
 
 impl Controller {
@@ -24,11 +26,11 @@ impl Controller {
         let target = trial.target();
         let judged = self.judge(trial, &target, &release, Question::IsGood).await;
         match judged.verdict {
-            Verdict::Wait { until } => wait(until),
-            Verdict::Hold { why } => self.hold(trial, &why).await,
-            Verdict::Bad(Bad { code: Code::Overwritten, .. }) if self.overwrite(trial) => {
+            Verdict::Wait { .. } if judged.replaced && insists(trial) => {
                 self.deploy_again(trial, &release).await
             }
+            Verdict::Wait { until } => wait(until),
+            Verdict::Hold { why } => self.hold(trial, &why).await,
             Verdict::Bad(Bad { code, detail }) => {
                 self.fail(trial, code.as_str(), detail, code.blames_image()).await
             }
@@ -128,12 +130,12 @@ impl Controller {
         let target = trial.target();
         let judged = self.judge(trial, &target, release, Question::IsBack).await;
         match judged.verdict {
-            Verdict::Wait { until } => wait(until),
-            Verdict::Hold { why } => self.hold(trial, &why).await,
-            Verdict::Bad(Bad { code: Code::Overwritten, .. }) if self.overwrite(trial) => {
+            Verdict::Wait { .. } if judged.replaced && insists(trial) => {
                 trial.generation = 0;
                 Next::Now
             }
+            Verdict::Wait { until } => wait(until),
+            Verdict::Hold { why } => self.hold(trial, &why).await,
             Verdict::Bad(Bad { code, detail }) => {
                 self.could_not_restore(trial, &format!("{code}: {detail}")).await
             }
@@ -175,7 +177,7 @@ impl Controller {
         question: Question,
         seen: Result<facts::Facts, ObserveError>,
     ) -> Judged {
-        let of = |verdict| Judged { verdict, template_hash: None };
+        let of = |verdict| Judged { verdict, template_hash: None, replaced: false };
         let facts = match seen {
             Ok(facts) => facts,
             Err(ObserveError::NoDeployment { target }) => {
@@ -201,20 +203,17 @@ impl Controller {
         let clock =
             Clock { now, deadline: trial.deadline, held: trial.held, bus_is_out: heard.bus_is_out };
         let verdict = judge(&facts, &heard.heartbeats, &release, &clock, &self.limits);
+        let deployment = &facts.deployment;
+        let replaced = deployment.generation >= release.generation
+            && deployment.template.release.as_deref() != Some(release.id.as_str());
         let template_hash = facts.current.map(|current| current.hash);
         match verdict {
             // Whoever does not listen cannot call anybody silent.
             Verdict::Bad(bad) if bad.code == Code::Silent && !fresh => {
                 of(Verdict::Hold { why: "the database does not tell what workers say".to_owned() })
             }
-            verdict => Judged { verdict, template_hash },
+            verdict => Judged { verdict, template_hash, replaced },
         }
-    }
-
-    /// Whether our template is put back into its place: somebody who insists has a reason.
-    fn overwrite(&self, trial: &mut OnTrial) -> bool {
-        trial.overwritten += 1;
-        trial.overwritten <= INSISTING
     }
 
     async fn deploy_again(&self, trial: &mut OnTrial, release: &Release) -> Next {
@@ -230,6 +229,12 @@ impl Controller {
             Err(error) => self.could_not_apply(trial, &error).await,
         }
     }
+}
+
+/// Whether our template is put back into its place: somebody who insists has a reason.
+fn insists(trial: &mut OnTrial) -> bool {
+    trial.overwritten += 1;
+    trial.overwritten <= INSISTING
 }
 
 const INSISTING: u32 = 3;

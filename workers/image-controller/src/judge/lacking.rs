@@ -144,7 +144,8 @@ impl Lacking {
 fn lagging(facts: &Facts) -> (Code, String) {
     let deployment = &facts.deployment;
     let told = |what: &str| {
-        let (available, wanted) = (deployment.available, deployment.wanted);
+        let available = facts.current.as_ref().map_or(0, |current| current.available);
+        let wanted = deployment.wanted;
         let stale = facts.current.as_ref().is_none_or(|current| {
             let progress = deployment.progress.as_ref();
             // It may still be about the template before: only its name tells.
@@ -153,7 +154,7 @@ fn lagging(facts: &Facts) -> (Code, String) {
             })
         });
         let also = if stale { "" } else { "; Kubernetes has given it up too" };
-        format!("{what}; {available} of {wanted} pods are available{also}")
+        format!("{what}; {available} of its {wanted} pods are available{also}")
     };
     if let Some(refusal) = facts.refusals.first() {
         let quota = refusal.message.to_ascii_lowercase().contains("exceeded quota");

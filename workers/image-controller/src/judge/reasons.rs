@@ -107,11 +107,11 @@ fn refused_pull(pull: &Pull) -> Option<Code> {
     }
 }
 
-/// What is quoted, and every word with a slash in it, is a name: a tag may be v1.404.0, and a digest
-/// may have 429 in it.
+/// What is quoted, and every word with a slash or an `@` in it, is a name: a tag may be v1.404.0, and
+/// a digest may have 429 in it.
 fn without_names(message: &str) -> String {
     let unquoted = message.split('"').step_by(2).collect::<Vec<_>>().join(" ");
-    let words = unquoted.split_whitespace().filter(|word| !word.contains('/'));
+    let words = unquoted.split_whitespace().filter(|word| !word.contains(['/', '@']));
     words.collect::<Vec<_>>().join(" ").to_ascii_lowercase()
 }
 

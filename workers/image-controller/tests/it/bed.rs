@@ -36,8 +36,8 @@ pub(crate) struct Bed {
     pub(crate) images: RegistryServer,
     pub(crate) workers: Arc<Workers>,
     pub(crate) settings: Settings,
-    pub(crate) folder: TempDir,
     client: Client,
+    _folder: TempDir,
     _beating: JoinSet<()>,
 }
 
@@ -104,7 +104,7 @@ impl Bed {
             images,
             workers,
             settings,
-            folder,
+            _folder: folder,
             client,
             _beating: beating,
         };

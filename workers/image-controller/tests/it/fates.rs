@@ -36,7 +36,7 @@ async fn a_good_release_becomes_active_and_its_pods_say_whose_they_are() {
     assert_eq!(bed.tag(agent.as_str()).await, "v1.1.0");
     let found = bed.deployment(agent.as_str()).await;
     let image = &found["spec"]["template"]["spec"]["containers"][0]["image"];
-    let digest = release.digest.clone().unwrap();
+    let digest = release.digest.unwrap();
     assert_eq!(*image, format!("{}/acme/codegen:v1.1.0@{digest}", bed.images.host));
     assert_eq!(found["metadata"]["annotations"]["cogo.dev/release-id"], next.to_string());
     assert_eq!(found["spec"]["replicas"], 2, "how many there are is not ours");

@@ -8,6 +8,7 @@ mod fates;
 mod fleet;
 mod holding;
 mod killed;
+mod measure;
 mod order;
 mod pull_secrets;
 mod registry_server;
