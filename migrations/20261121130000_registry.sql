@@ -279,11 +279,11 @@ comment on function cogo.refuse_values() is 'Refuses what is no reference, witho
 create trigger refuse_values before insert or update on public.registry_accounts for each row execute function cogo.refuse_values();
 
 -- The four agents everybody has: told by no event, since nobody added them. Where their images lie is changed by whoever installs them.
-insert into public.agent_catalog (agent_name, service, role, repo, container, deployment) values
-    ('cogo-agent-core', 'orchestrator', 'intent', 'ghcr.io/my-org/cogo-agent-core', 'worker', 'cogo-agent-core'),
-    ('cogo-executor-dispatcher', 'orchestrator', 'execute', 'ghcr.io/my-org/cogo-executor-dispatcher', 'worker', 'cogo-executor-dispatcher'),
-    ('cogo-codegen-worker', 'codegen', 'generate', 'ghcr.io/my-org/cogo-codegen-worker', 'worker', 'cogo-codegen-worker'),
-    ('cogo-buildtest-worker', 'code', 'build-test', 'ghcr.io/my-org/cogo-buildtest-worker', 'worker', 'cogo-buildtest-worker');
+insert into public.agent_catalog (agent_name, service, role, repo, kube_namespace, deployment) values
+    ('cogo-agent-core', 'orchestrator', 'intent', 'ghcr.io/my-org/cogo-agent-core', 'cogo', 'cogo-agent-core'),
+    ('cogo-executor-dispatcher', 'orchestrator', 'execute', 'ghcr.io/my-org/cogo-executor-dispatcher', 'cogo', 'cogo-executor-dispatcher'),
+    ('cogo-codegen-worker', 'codegen', 'generate', 'ghcr.io/my-org/cogo-codegen-worker', 'cogo-sandbox', 'cogo-codegen-worker'),
+    ('cogo-buildtest-worker', 'code', 'build-test', 'ghcr.io/my-org/cogo-buildtest-worker', 'cogo-sandbox', 'cogo-buildtest-worker');
 
 -- A new credential is not waited for.
 create function cogo.renew_pull_secrets() returns trigger

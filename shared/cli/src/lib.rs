@@ -29,9 +29,11 @@ mod out;
 mod pause;
 mod peek;
 mod replay;
+mod rollout_demo;
 mod run;
 mod secret_check;
 mod send;
+mod simulated_workers;
 mod stats;
 mod status;
 mod subject;
@@ -50,7 +52,6 @@ use miette::IntoDiagnostic;
 use telemetry::LogSettings;
 use tokio_util::sync::CancellationToken;
 
-use crate::chosen::Chosen;
 use crate::command::{Cogo, command};
 use crate::crew::Crew;
 use crate::demo::Demo;
@@ -79,7 +80,7 @@ fn parse_and_run(workers: Vec<WorkerEntry>) -> Result<ExitCode, Refused> {
         }
         Some(("demo", asked)) => {
             let demo = Demo::from_arg_matches(asked)?;
-            let crew = Crew::choose(workers, &Chosen::default(), &process)?;
+            let crew = Crew::choose(workers, &demo.chosen(), &process)?;
             return Ok(obey(&process, |stop| demo.run(crew, stop)));
         }
         _ => {}

@@ -17,6 +17,7 @@ mod forward;
 mod functions;
 mod gateway;
 mod home;
+mod image_pusher;
 mod image_registry;
 mod kept;
 mod keys;
@@ -43,7 +44,10 @@ pub use folder::throwaway_folder;
 pub use functions::DENO;
 pub use gateway::Gateway;
 pub use home::{GatewaySettings, StackSettings};
-pub use image_registry::{DOCKER_REGISTRY, htpasswd, image_registry_config};
+pub use image_pusher::{ImageFormat, ImagePusher, PushError};
+pub use image_registry::{
+    DOCKER_REGISTRY, ImageRegistry, ImageRegistryError, htpasswd, image_registry_config,
+};
 pub use kept::Tell;
 pub use keys::Keys;
 pub use lock::Running;

@@ -10,6 +10,7 @@
 mod account;
 mod challenge;
 mod credential;
+mod docker_config;
 mod ecr;
 mod error;
 mod facts;

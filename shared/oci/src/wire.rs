@@ -4,16 +4,18 @@ use std::time::{Duration, SystemTime};
 
 use model::Secret;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, Method, Response, StatusCode};
+use reqwest::{Certificate, Client, ClientBuilder, Method, Response, StatusCode};
 use url::Url;
 
 use crate::{InvalidSettings, OciError, OciSettings};
 
-/// The HTTP client that all registries share. It follows nothing, keeps to its limits, and tells
-/// nothing of what it was told.
+/// The HTTP clients that all registries share. They follow nothing, keep to their limits, and
+/// tell nothing of what they were told.
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
-    http: Client,
+    tls: Client,
+    /// For plain HTTP. It knows no proxy, which could read the password.
+    plain: Client,
     limit: Duration,
 }
 
@@ -40,13 +42,16 @@ const LARGEST_ERROR: usize = 16 << 10;
 impl Wire {
     pub(crate) fn new(settings: &OciSettings) -> Result<Self, InvalidSettings> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut http = Client::builder()
-            .user_agent(concat!("cogo/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(settings.registry_timeout)
-            .timeout(settings.registry_timeout)
-            // `Session` does, which knows what may go where.
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false);
+        let client = || {
+            Client::builder()
+                .user_agent(concat!("cogo/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(settings.registry_timeout)
+                .timeout(settings.registry_timeout)
+                // `Session` does, which knows what may go where.
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+        };
+        let mut tls = client();
         if let Some(file) = &settings.registry_cacert {
             let invalid = |why| InvalidSettings::Cacert { file: file.display().to_string(), why };
             let pem = std::fs::read(file).map_err(|error| invalid(error.to_string()))?;
@@ -55,10 +60,13 @@ impl Wire {
             if found.is_empty() {
                 return Err(invalid("there is no certificate in it".to_owned()));
             }
-            http = http.tls_certs_merge(found);
+            tls = tls.tls_certs_merge(found);
         }
-        let http = http.build().map_err(|error| InvalidSettings::Tls(deepest(&error)))?;
-        Ok(Self { http, limit: settings.registry_timeout })
+        let plain = client().no_proxy().tls_certs_only(Vec::<Certificate>::new());
+        let built = |client: ClientBuilder| {
+            client.build().map_err(|error| InvalidSettings::Tls(deepest(&error)))
+        };
+        Ok(Self { tls: built(tls)?, plain: built(plain)?, limit: settings.registry_timeout })
     }
 
     pub(crate) async fn ask(&self, registry: &str, ask: Ask<'_>) -> Result<Answer, OciError> {
@@ -66,7 +74,8 @@ impl Wire {
             registry: registry.to_owned(),
             why: "it wants what no header can hold",
         };
-        let mut request = self.http.request(ask.method, ask.url).body(ask.body);
+        let http = if ask.url.scheme() == "https" { &self.tls } else { &self.plain };
+        let mut request = http.request(ask.method, ask.url).body(ask.body);
         for (name, value) in ask.headers {
             let value = HeaderValue::from_str(value).map_err(|_| unsendable.clone())?;
             request = request.header(name, value);

@@ -59,6 +59,12 @@ fn deployment(spec: &mut Map<String, Value>) {
 }
 
 fn template(spec: &mut Map<String, Value>) {
+    // What means nothing is not kept.
+    for (name, nothing) in [("minReadySeconds", json!(0)), ("paused", json!(false))] {
+        if spec.get(name) == Some(&nothing) {
+            spec.remove(name);
+        }
+    }
     let template = object_in(spec, "template");
     // A template is always stored with it, which is what makes generations stay as they are.
     let metadata = object_in(template, "metadata");

@@ -122,7 +122,14 @@ pub(crate) struct Difference {
 }
 
 pub(crate) fn difference(before: &Value, after: &Value) -> Result<Difference, Duplicate> {
-    let (before, after) = (leaves(before)?, leaves(after)?);
+    // Most writes are of a status: what is the same need not be taken apart.
+    let without_same = |one: &Value, other: &Value| -> Value {
+        let fields = one.as_object().into_iter().flatten();
+        let differing = fields.filter(|(name, value)| other.get(name) != Some(*value));
+        differing.map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    let changed = (without_same(before, after), without_same(after, before));
+    let (before, after) = (leaves(&changed.0)?, leaves(&changed.1)?);
     let written = after
         .iter()
         .filter(|(path, value)| before.get(*path) != Some(*value))

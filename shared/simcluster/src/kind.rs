@@ -179,7 +179,8 @@ impl Kind {
 
 impl PartialEq for Kind {
     fn eq(&self, other: &Self) -> bool {
-        (self.group, self.plural) == (other.group, other.plural)
+        // There is one of each, and keys are compared all the time.
+        std::ptr::eq(self, other)
     }
 }
 
@@ -193,6 +194,9 @@ impl PartialOrd for Kind {
 
 impl Ord for Kind {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        if self == other {
+            return std::cmp::Ordering::Equal;
+        }
         (self.group, self.plural).cmp(&(other.group, other.plural))
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ use crate::refusal::Refusal;
 pub(crate) struct Store {
     version: u64,
     objects: BTreeMap<Key, Arc<Value>>,
+    /// What says it belongs to an object, by that object's uid.
+    belongings: HashMap<String, BTreeSet<Key>>,
     log: VecDeque<Change>,
     /// How many changes are remembered for those who watch.
     remembers: usize,
@@ -43,6 +45,9 @@ pub(crate) struct Change {
     pub(crate) before: Option<Arc<Value>>,
 }
 
+/// A fresh server has made objects of its own before anybody asks, and forgotten how.
+const BEGINNING: u64 = 100;
+
 impl Key {
     pub(crate) fn new(kind: &'static Kind, namespace: &str, name: &str) -> Self {
         Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
@@ -55,13 +60,13 @@ impl Key {
 
 impl Store {
     pub(crate) fn new(remembers: usize) -> Self {
-        // A fresh server has made objects of its own before anybody asks: 0 and 1 never occur.
         Self {
-            version: 100,
+            version: BEGINNING,
             objects: BTreeMap::new(),
+            belongings: HashMap::new(),
             log: VecDeque::new(),
             remembers,
-            compacted: 0,
+            compacted: BEGINNING,
         }
     }
 
@@ -110,10 +115,12 @@ impl Store {
     pub(crate) fn owned<'a>(
         &'a self,
         kind: &'static Kind,
-        namespace: &'a str,
         uid: &'a str,
     ) -> impl Iterator<Item = &'a Arc<Value>> + use<'a> {
-        self.list(kind, Some(namespace)).filter(move |one| look::is_controlled_by(one, uid))
+        let keys = self.belongings.get(uid).into_iter().flatten();
+        keys.filter(move |key| key.kind == kind)
+            .filter_map(|key| self.objects.get(key))
+            .filter(move |one| look::is_controlled_by(one, uid))
     }
 
     /// Everything in a namespace, of any kind.
@@ -123,18 +130,21 @@ impl Store {
 
     /// Everything that says it belongs to this object.
     pub(crate) fn dependents(&self, uid: &str) -> Vec<Key> {
-        let belongs = |object: &Value| {
-            look::list(object, "/metadata/ownerReferences").iter().any(|one| one["uid"] == uid)
-        };
-        let found = self.objects.iter().filter(|(_, object)| belongs(object));
-        found.map(|(key, _)| key.clone()).collect()
+        self.belongings.get(uid).into_iter().flatten().cloned().collect()
     }
 
     pub(crate) fn put(&mut self, kind: &'static Kind, mut object: Value) -> Arc<Value> {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         let object = Arc::new(object);
-        let before = self.objects.insert(Key::of(kind, &object), object.clone());
+        let key = Key::of(kind, &object);
+        let before = self.objects.insert(key.clone(), object.clone());
+        if let Some(before) = &before {
+            self.disown(&key, before);
+        }
+        for uid in owners(&object) {
+            self.belongings.entry(uid.to_owned()).or_default().insert(key.clone());
+        }
         let what = if before.is_some() { What::Modified } else { What::Added };
         self.remember(Change { version: self.version, kind, what, object: object.clone(), before });
         object
@@ -142,6 +152,7 @@ impl Store {
 
     pub(crate) fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
         let before = self.objects.remove(key)?;
+        self.disown(key, &before);
         self.version += 1;
         let mut last = Value::clone(&before);
         last["metadata"]["resourceVersion"] = self.version.to_string().into();
@@ -154,6 +165,16 @@ impl Store {
             before: Some(before),
         });
         Some(object)
+    }
+
+    fn disown(&mut self, key: &Key, object: &Value) {
+        for uid in owners(object) {
+            let Some(keys) = self.belongings.get_mut(uid) else { continue };
+            keys.remove(key);
+            if keys.is_empty() {
+                self.belongings.remove(uid);
+            }
+        }
     }
 
     fn remember(&mut self, change: Change) {
@@ -178,4 +199,9 @@ impl Store {
         let first = self.log.partition_point(|change| change.version <= version);
         Ok(self.log.range(first..))
     }
+}
+
+fn owners(object: &Value) -> impl Iterator<Item = &str> {
+    let all = look::list(object, "/metadata/ownerReferences").iter();
+    all.map(|owner| look::text(owner, "/uid"))
 }

@@ -178,11 +178,15 @@ impl Store {
                 metadata.insert((*server).to_owned(), held);
             }
         }
-        defaults::fill(kind, &mut after);
+        if part != Part::Status {
+            defaults::fill(kind, &mut after);
+        }
         if kind.counts && after["spec"] != before["spec"] {
             after["metadata"]["generation"] = (look::generation(before) + 1).into();
         }
-        check(kind, Some(before), &after)?;
+        if part != Part::Status {
+            check(kind, Some(before), &after)?;
+        }
         if writer.applies {
             after["metadata"]["managedFields"] = managers;
         } else {

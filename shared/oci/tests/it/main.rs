@@ -4,6 +4,7 @@
 
 mod amazon;
 mod canary;
+mod proxy;
 mod real;
 mod redirects;
 mod scripted;

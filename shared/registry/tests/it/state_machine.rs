@@ -62,7 +62,7 @@ fn is_arrow(from: Phase, to: Phase) -> bool {
 async fn no_order_of_steps_leaves_the_arrows() {
     let mut runner = TestRunner::deterministic();
     let (mut accepted, mut refused) = (0, 0);
-    for _ in 0..4 {
+    for _ in 0..8 {
         let on = Fixture::new().await;
         let history = moves().new_tree(&mut runner).unwrap().current();
         for step in &history {

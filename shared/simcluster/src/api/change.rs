@@ -197,6 +197,11 @@ fn scale_of(object: &Value) -> Value {
     let labels = look::entries(object, "/spec/selector/matchLabels");
     let selector: Vec<String> =
         labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
+    let spec = match look::number(object, "/spec/replicas") {
+        // Zero is left out, as of everything that Go writes so.
+        None | Some(0) => json!({}),
+        Some(replicas) => json!({ "replicas": replicas }),
+    };
     json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -207,7 +212,7 @@ fn scale_of(object: &Value) -> Value {
             "resourceVersion": object["metadata"]["resourceVersion"],
             "creationTimestamp": object["metadata"]["creationTimestamp"],
         },
-        "spec": { "replicas": object["spec"]["replicas"] },
+        "spec": spec,
         "status": {
             "replicas": object["status"]["replicas"].as_i64().unwrap_or_default(),
             "selector": selector.join(","),

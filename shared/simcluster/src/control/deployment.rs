@@ -86,11 +86,8 @@ impl Controllers {
         if scaled {
             return;
         }
-        let namespace = look::namespace(&rollout.deployment);
-        let running = rollout
-            .old
-            .iter()
-            .any(|old| store.owned(&POD, namespace, look::uid(old)).next().is_some());
+        let running =
+            rollout.old.iter().any(|old| store.owned(&POD, look::uid(old)).next().is_some());
         if running {
             return;
         }
@@ -211,8 +208,8 @@ impl Controllers {
 }
 
 fn found(store: &Store, deployment: Arc<Value>) -> Rollout {
-    let (namespace, uid) = (look::namespace(&deployment), look::uid(&deployment));
-    let mut all: Vec<Arc<Value>> = store.owned(&REPLICA_SET, namespace, uid).cloned().collect();
+    let uid = look::uid(&deployment);
+    let mut all: Vec<Arc<Value>> = store.owned(&REPLICA_SET, uid).cloned().collect();
     all.sort_by_key(|one| {
         let made = text(one, "/metadata/creationTimestamp").to_owned();
         (made, look::name(one).to_owned())

@@ -33,8 +33,13 @@ pub(super) fn sync_leaving(store: &mut Store, kind: &'static Kind, object: &Arc<
                 continue;
             };
             let mut free = Value::clone(&held);
-            let owners = free["metadata"]["ownerReferences"].as_array_mut();
-            owners.into_iter().for_each(|all| all.retain(|one| one["uid"] != *look::uid(object)));
+            let mut owners = look::list(&held, "/metadata/ownerReferences").to_vec();
+            owners.retain(|one| one["uid"] != *look::uid(object));
+            let metadata = look::map_at(&mut free, "metadata");
+            match owners.is_empty() {
+                true => metadata.remove("ownerReferences"),
+                false => metadata.insert("ownerReferences".to_owned(), owners.into()),
+            };
             write(store, key.kind, &held, free);
         }
         without(store, kind, object, ORPHAN);

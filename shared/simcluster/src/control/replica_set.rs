@@ -33,11 +33,8 @@ impl Controllers {
         // One moment for the whole look: a pod that becomes available within it would otherwise be
         // neither available nor waited for.
         let now = Instant::now();
-        let pods: Vec<Arc<Value>> = store
-            .owned(&POD, &key.namespace, look::uid(&set_of))
-            .filter(|pod| is_active(pod))
-            .cloned()
-            .collect();
+        let pods: Vec<Arc<Value>> =
+            store.owned(&POD, look::uid(&set_of)).filter(|pod| is_active(pod)).cloned().collect();
         let wanted = count(&set_of, "/spec/replicas");
         let have = i64::try_from(pods.len()).unwrap_or(i64::MAX);
         let refused = match wanted - have {

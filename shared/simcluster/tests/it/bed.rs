@@ -18,6 +18,7 @@ pub(crate) struct Bed {
     /// Only the stand-in can be made to fail.
     pub(crate) sim: Option<SimCluster>,
     scheduler: String,
+    kubeconfig: String,
     _nodes: Option<RemoteNodes>,
 }
 
@@ -46,13 +47,15 @@ impl Bed {
         let fates = settings.fates.clone();
         let namespace = format!("cogo-test-{}", Uuid::new_v4().simple());
         let sim = SimCluster::start(settings).await.unwrap();
-        let client = client(&sim.kubeconfig()).await;
+        let kubeconfig = sim.kubeconfig();
+        let client = client(&kubeconfig).await;
         let bed = Self {
             client,
             namespace,
             fates,
             sim: Some(sim),
             scheduler: "default-scheduler".to_owned(),
+            kubeconfig,
             _nodes: None,
         };
         bed.make_namespace().await;
@@ -72,6 +75,7 @@ impl Bed {
             fates,
             sim: None,
             scheduler: name,
+            kubeconfig: text,
             _nodes: Some(nodes),
         };
         bed.make_namespace().await;
@@ -179,6 +183,33 @@ impl Bed {
         .await
     }
 
+    /// A merge patch by somebody called `cogo-test`.
+    pub(crate) async fn merge(&self, name: &str, patch: &Value) -> Value {
+        self.try_merge(name, patch).await.unwrap()
+    }
+
+    pub(crate) async fn try_merge(&self, name: &str, patch: &Value) -> kube::Result<Value> {
+        let ours =
+            PatchParams { field_manager: Some("cogo-test".to_owned()), ..Default::default() };
+        let seen = self.api::<Deployment>().patch(name, &ours, &Patch::Merge(patch)).await?;
+        Ok(serde_json::to_value(seen).unwrap())
+    }
+
+    /// 20 of Kubernetes 1.20.
+    pub(crate) async fn minor_version(&self) -> u32 {
+        let version = self.client.apiserver_version().await.unwrap();
+        version.minor.trim_end_matches('+').parse().unwrap()
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &str {
+        &self.kubeconfig
+    }
+
+    /// A scheduler that no node listens to; in the stand-in every pod finds a node.
+    pub(crate) fn nobody(&self) -> &'static str {
+        "cogo-test-nobody"
+    }
+
     pub(crate) async fn pods(&self, name: &str) -> Vec<Value> {
         let app = ListParams::default().labels(&format!("app={name}"));
         let listed = self.api::<Pod>().list(&app).await.unwrap();
@@ -229,6 +260,28 @@ pub(crate) async fn client(kubeconfig: &str) -> Client {
         Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
     config.default_retry = false;
     Client::try_from(config).unwrap()
+}
+
+/// The same server, asked by whoever holds this token.
+pub(crate) async fn as_token(bed: &Bed, token: &str) -> Client {
+    let mut config: Value =
+        serde_json::to_value(Kubeconfig::from_yaml(&bed.kubeconfig).unwrap()).unwrap();
+    for user in config["users"].as_array_mut().unwrap() {
+        user["user"] = json!({ "token": token });
+    }
+    client(&config.to_string()).await
+}
+
+/// Why the server refused.
+pub(crate) fn refusal<T: std::fmt::Debug>(answer: kube::Result<T>) -> kube::core::Status {
+    match answer {
+        Err(kube::Error::Api(status)) => *status,
+        other => panic!("it should have been refused: {other:?}"),
+    }
+}
+
+pub(crate) fn typed<T: serde::de::DeserializeOwned>(object: &Value) -> T {
+    serde_json::from_value(object.clone()).unwrap()
 }
 
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
