@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::real_workers::work_in;
 use crate::registry_server::RegistryServer;
 
 pub(crate) const NAMESPACE: &str = "agents";
@@ -52,12 +53,28 @@ pub(crate) enum Speed {
     Real,
 }
 
+/// What is in the pods.
+enum Staff {
+    /// Who says that it is there, and no more.
+    Beating,
+    Working,
+}
+
 impl Bed {
     pub(crate) async fn new() -> Self {
         Self::at(Speed::Fast).await
     }
 
     pub(crate) async fn at(speed: Speed) -> Self {
+        Self::staffed(speed, Staff::Beating).await
+    }
+
+    /// In whose pods work is really done.
+    pub(crate) async fn with_real_workers() -> Self {
+        Self::staffed(Speed::Fast, Staff::Working).await
+    }
+
+    async fn staffed(speed: Speed, staff: Staff) -> Self {
         let db = testkit::database().await;
         // As many events as pods of a hundred agents have at once.
         let (on_pod, pods) = mpsc::channel(4096);
@@ -100,7 +117,10 @@ impl Bed {
             // As workers do.
             Speed::Real => Duration::from_secs(10),
         };
-        beating.spawn(workers.clone().run(bus, pods, every));
+        match staff {
+            Staff::Beating => beating.spawn(workers.clone().run(bus, pods, every)),
+            Staff::Working => beating.spawn(work_in(bus, pods)),
+        };
         let images = RegistryServer::start().await;
         let registry = Registry::new(db.db());
         let client = client(&sim.kubeconfig()).await;

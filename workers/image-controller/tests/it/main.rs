@@ -11,4 +11,6 @@ mod killed;
 mod measure;
 mod order;
 mod pull_secrets;
+mod real_workers;
 mod registry_server;
+mod under_load;
