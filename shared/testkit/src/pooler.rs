@@ -12,6 +12,7 @@ use tokio_postgres::config::Host;
 use tokio_postgres::{Config, NoTls};
 
 use crate::Program;
+use crate::test_db::connect;
 
 /// A real PgBouncer on loopback, before one database. It ends when dropped.
 ///
@@ -61,6 +62,9 @@ impl Pooler {
             let mut pooler = Self { port, database: database.clone(), pooling, program };
             // Another may have taken the port meanwhile; then this one ends, and the next is tried.
             if pooler.serves(deadline).await {
+                if let Pooling::Transaction = pooling {
+                    pooler.fill().await;
+                }
                 return pooler;
             }
         }
@@ -72,7 +76,7 @@ impl Pooler {
             Pooling::Session => "",
             Pooling::Transaction => "?pgbouncer=true",
         };
-        format!("postgres://cogo@127.0.0.1:{}/{}{told}", self.port, self.database)
+        self.plain_url() + told
     }
 
     pub fn settings(&self) -> DbSettings {
@@ -84,8 +88,26 @@ impl Pooler {
         self.program.log()
     }
 
+    fn plain_url(&self) -> String {
+        format!("postgres://cogo@127.0.0.1:{}/{}", self.port, self.database)
+    }
+
+    /// Makes it open all its connections to the server: with one alone it has nothing to hand round.
+    async fn fill(&self) {
+        let mut clients = Vec::new();
+        for _ in 0..SHARED {
+            let client = connect(&self.plain_url()).await;
+            client.batch_execute("begin").await.expect("one is free");
+            clients.push(client);
+        }
+        for client in clients {
+            // Who leaves within a transaction takes the connection along.
+            client.batch_execute("rollback").await.expect("it is ours");
+        }
+    }
+
     async fn serves(&mut self, deadline: Instant) -> bool {
-        let url = format!("postgres://cogo@127.0.0.1:{}/{}", self.port, self.database);
+        let url = self.plain_url();
         while self.program.ended().is_none() {
             let answer = tokio_postgres::connect(&url, NoTls).await;
             if answer.is_ok() {
@@ -130,8 +152,7 @@ fn config(entry: &str, port: u16, pooling: Pooling, user: &str) -> String {
     };
     // As root it would refuse to run.
     let user = if user.is_empty() { String::new() } else { format!("user = {user}\n") };
-    // Round robin: the next transaction of a client reaches another server process whenever there
-    // is one. A server that restarts is tried again at once, and not after a quarter of a minute.
+    // Round robin: the next transaction of a client reaches another server process. A server that restarts is tried again at once, and not after a quarter of a minute.
     format!(
         "[databases]\n{entry}\n\
          [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\

@@ -199,6 +199,10 @@ impl Claiming {
                 }
             }
         };
+        // We may have been told to stop meanwhile, and then nothing more is to be begun.
+        if stop.is_cancelled() {
+            return Ok(());
+        }
         // What came between looking and lying down.
         let leases = self.station.claim(free).await?;
         if !leases.is_empty() {

@@ -35,20 +35,11 @@ async fn left(db: &Db) -> (i32, String, i64) {
     (row.get(0), row.get(1), row.get(2))
 }
 
-/// So that the pooler has more than one connection to the server.
-async fn open_two(db: &Db) {
-    let (mut one, mut other) = (db.client().await.unwrap(), db.client().await.unwrap());
-    let (one, other) = (one.transaction().await.unwrap(), other.transaction().await.unwrap());
-    one.query_one(&PLUS, &[&1]).await.unwrap();
-    other.query_one(&PLUS, &[&1]).await.unwrap();
-}
-
 #[tokio::test]
 async fn in_transaction_mode_every_statement_may_reach_another_process_and_leaves_nothing_there() {
     let (_test, pooler) = behind(Pooling::Transaction).await;
     let db = Db::connect(&pooler.settings()).unwrap();
     assert_eq!(db.mode(), SessionMode::Transaction, "as the URL says");
-    open_two(&db).await;
     let mut processes = BTreeSet::new();
     for _ in 0..20 {
         let (process, timeout, named) = left(&db).await;
@@ -62,7 +53,6 @@ async fn in_transaction_mode_every_statement_may_reach_another_process_and_leave
 async fn in_transaction_mode_a_transaction_stays_in_one_process() {
     let (_test, pooler) = behind(Pooling::Transaction).await;
     let db = Db::connect(&pooler.settings()).unwrap();
-    open_two(&db).await;
     let mut client = db.client().await.unwrap();
     let transaction = client.transaction().await.unwrap();
     let mut processes = BTreeSet::new();
@@ -102,8 +92,13 @@ async fn who_takes_transaction_mode_for_a_session_leaves_names_for_others() {
     let _ = mistaken.query_one(&PLUS, &[&1]).await;
     drop(mistaken);
     let db = Db::connect(&pooler.settings()).unwrap();
-    let (_, timeout, named) = left(&db).await;
-    assert_eq!((timeout.as_str(), named), ("30s", 1));
+    let (mut told, mut names) = (0, 0);
+    for _ in 0..20 {
+        let (_, timeout, named) = left(&db).await;
+        told += usize::from(timeout == "30s");
+        names += named;
+    }
+    assert!(told > 0 && names > 0, "{told} and {names}");
 }
 
 #[tokio::test]

@@ -48,8 +48,7 @@ async fn in_transaction_mode_a_worker_polls_and_many_take_each_message_once() {
     let handlers = Handlers::new().on(async |probe: Received<Probe>, cx: worker::Cx| {
         let mut client = cx.bus().db().client().await?;
         let transaction = client.transaction().await?;
-        let attempt = probe.attempt;
-        transaction.execute(&EFFECT, &[&probe.id.get(), &attempt]).await?;
+        transaction.execute(&EFFECT, &[&probe.id.get(), &probe.attempt]).await?;
         cx.settle_in(&transaction, Settle::done()).await?;
         transaction.commit().await?;
         Ok(Settle::done())
