@@ -347,7 +347,7 @@ fn heartbeat(
         pod_uid: settings.pod_uid.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         image: settings.cogo_image.clone(),
-        digest: settings.cogo_digest.clone(),
+        digest: settings.cogo_image_digest.clone(),
         release_id: settings.cogo_release_id.clone(),
         state: WorkerState::Starting,
         slots: settings.worker_slots.get(),
