@@ -57,7 +57,7 @@ pub struct WorkerSettings {
     pub cogo_image: Option<String>,
 
     /// Its digest.
-    #[arg(long, env = "COGO_IMAGE_DIGEST")]
+    #[arg(long, env)]
     pub cogo_image_digest: Option<String>,
 
     /// The release it was rolled out for.

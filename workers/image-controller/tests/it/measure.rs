@@ -17,7 +17,6 @@ const SECOND: Duration = Duration::from_secs(1);
 fn fates() -> Vec<(&'static str, Fate)> {
     vec![
         ("good", Fate::Ready),
-        ("slow, 20 s", Fate::Slow(20 * SECOND)),
         ("missing image", Fate::MissingImage),
         ("refused pull", Fate::PullRefused),
         ("crash at start", Fate::CrashAtStart),
@@ -32,6 +31,8 @@ fn fates() -> Vec<(&'static str, Fate)> {
         ("silent on the bus", Fate::Silent),
         ("admission refused", Fate::Refused),
         ("over quota", Fate::OverQuota),
+        // The last: what follows would have to go back to it.
+        ("slow, 20 s", Fate::Slow(20 * SECOND)),
     ]
 }
 
