@@ -15,10 +15,10 @@ export DENO_NO_UPDATE_CHECK := 1
 ADVISORIES := https://github.com/rustsec/advisory-db
 MIGRATIONS := $(wildcard migrations/*.sql)
 
-.PHONY: help setup demo dev check fmt types test test-k8s chaos bench
+.PHONY: help setup demo dev rollouts check fmt types test test-postgres test-k8s test-docker chaos bench release
 
 help: ## list what one can do
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing to build and test (asks sudo only when something is)
 	@.ci/setup
@@ -31,6 +31,10 @@ demo: ## see it work: an intent on its way to tested code, on a Postgres of its 
 dev: ## the same stack, to stay: Postgres, what stands in for Supabase, every worker, until Ctrl-C
 	@.ci/setup run
 	@cargo run --package local --bin cogo -- dev
+
+rollouts: ## see a tag become what runs and a bad one go back, with a registry of images and a simulated cluster
+	@.ci/setup run
+	@cargo run --package local --bin cogo -- demo --rollouts
 
 check: ## formatting, lints, dependency rules, migrations, edge functions: all that needs no test run
 	cargo fmt --all --check
@@ -74,6 +78,17 @@ test: setup check ## everything CI runs: setup, check, all tests
 test-k8s: ## what leans on Kubernetes, against a real API server built from Debian's source, or KUBECONFIG=file
 	@.ci/kubernetes $(if $(filter command line,$(origin KUBECONFIG)),'$(KUBECONFIG)')
 
+PG ?= 17
+# All that runs SQL, and the fleet's story in its short form.
+SUITES := db bus registry worker bus-keeper
+test-postgres: setup ## what touches the database, on another Postgres: make test-postgres PG=15|16|17
+	@bin=$$(VERSION=$(PG) .ci/postgres); export COGO_PG_BIN=$$bin; \
+	trap 'cargo run --quiet --package testkit -- stop' EXIT; \
+	echo "test-postgres: $$($$bin/postgres --version)"; \
+	if cargo nextest --version >/dev/null 2>&1; then run='nextest run'; else run=test; fi; \
+	cargo $$run $(SUITES:%=--package %); \
+	cargo $$run --package stories --test surviving_chaos nothing_is_lost
+
 SEEDS ?= 20
 MESSAGES ?= 10000
 VIA ?= direct
@@ -82,3 +97,14 @@ chaos: ## kill workers and Postgres under load, then judge the history: make cha
 
 bench: ## measure the bus on a throwaway Postgres, next to the limits of this machine
 	cargo run --release --package local --bin cogo -- bench bus
+
+# The script reads VERSION, PUSH, REGISTRY and ORG, and says what is wrong with them.
+export VERSION PUSH REGISTRY ORG
+release: ## build the images of all workers: make release VERSION=v1.2.3 [PUSH=true] [REGISTRY=ghcr.io] [ORG=my-org]
+	@.ci/release
+
+release-%:
+	@.ci/release $*
+
+test-docker: ## build the images, run and push and search them, on an engine and a registry of its own
+	@.ci/docker

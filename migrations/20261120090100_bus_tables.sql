@@ -25,6 +25,7 @@ create table public.bus_routes (
     max_payload int not null default 1048576,
     allowed_targets text[],
     open_to text[] not null default '{}',
+    allow_secrets boolean not null default false,
     constraint one_row_per_stage unique (service, role),
     constraint service_is_a_word check (service ~ '^[a-z][a-z0-9-]{0,62}$'),
     constraint role_is_a_word check (role ~ '^[a-z][a-z0-9-]{0,62}$'),
@@ -55,6 +56,7 @@ comment on column public.bus_routes.paused is 'While true nobody claims here. Me
 comment on column public.bus_routes.max_payload is 'Largest payload in bytes.';
 comment on column public.bus_routes.allowed_targets is 'Stages that a message of this stage may be forwarded to. Null: any.';
 comment on column public.bus_routes.open_to is 'Client roles (authenticated, anon) that may insert and read messages here, each in its own tenant.';
+comment on column public.bus_routes.allow_secrets is 'Payloads may hold what looks like a token or a key. Otherwise such a message is refused: send a reference.';
 
 -- Lanes: a route, a tenant and a priority, known by a small number -----------------------------------------------
 

@@ -18,9 +18,8 @@ create type cogo.event_row as (
     writing text[]);
 comment on type cogo.event_row is 'A row of public.bus_events, and what its snapshot was.';
 
-create function public.bus_message(p_id bigint) returns setof cogo.message_state
-language plpgsql stable security definer set search_path = '' as $$
-#variable_conflict use_column
+create function cogo.states(p_ids bigint[], p_with_payload boolean default false) returns setof cogo.message_state
+language plpgsql stable set search_path = '' as $$
 begin
     return query
     select message.id, message.service, message.role, message.shard, message.tenant, message.status, message.attempts, message.max_attempts,
@@ -28,42 +27,35 @@ begin
         message.idempotency_key, message.ordering_key, message.created_at, message.retry_at, message.expires_at, message.claimed_by,
         message.claimed_at, message.lease_until, message.done_at, message.error, message.last_error_at, message.result_snippet,
         message.result_url, message.cancel_requested,
-        message.payload, clock_timestamp(), null::bigint, null::bigint
-    from public.agent_messages as message where message.id = p_id;
+        case when p_with_payload then message.payload end, clock_timestamp(), null::bigint, null::bigint
+    from public.agent_messages as message where message.id = any (p_ids) order by message.id;
+end
+$$;
+comment on function cogo.states(bigint[], boolean) is 'Where these messages stand, in the order of their numbers.';
+
+create function public.bus_message(p_id bigint) returns setof cogo.message_state
+language plpgsql stable security definer set search_path = '' as $$
+begin
+    return query select * from cogo.states(array[p_id], true);
 end
 $$;
 comment on function public.bus_message(bigint) is 'Where one message stands, with its payload.';
 
 create function public.bus_states(p_ids bigint[]) returns setof cogo.message_state
 language plpgsql stable security definer set search_path = '' as $$
-#variable_conflict use_column
 begin
-    return query
-    select message.id, message.service, message.role, message.shard, message.tenant, message.status, message.attempts, message.max_attempts,
-        message.priority, message.trace_id, message.traceparent, message.parent_id, message.replay_of, message.project_id,
-        message.idempotency_key, message.ordering_key, message.created_at, message.retry_at, message.expires_at, message.claimed_by,
-        message.claimed_at, message.lease_until, message.done_at, message.error, message.last_error_at, message.result_snippet,
-        message.result_url, message.cancel_requested,
-        null::jsonb, clock_timestamp(), null::bigint, null::bigint
-    from public.agent_messages as message where message.id = any (p_ids) order by message.id;
+    return query select * from cogo.states(p_ids);
 end
 $$;
 comment on function public.bus_states(bigint[]) is 'Where these messages stand, in the order of their numbers.';
 
 create function public.bus_trace_messages(p_trace_id text, p_limit bigint, p_tenant text default null) returns setof cogo.message_state
 language plpgsql stable security definer set search_path = '' as $$
-#variable_conflict use_column
 begin
-    return query
-    select message.id, message.service, message.role, message.shard, message.tenant, message.status, message.attempts, message.max_attempts,
-        message.priority, message.trace_id, message.traceparent, message.parent_id, message.replay_of, message.project_id,
-        message.idempotency_key, message.ordering_key, message.created_at, message.retry_at, message.expires_at, message.claimed_by,
-        message.claimed_at, message.lease_until, message.done_at, message.error, message.last_error_at, message.result_snippet,
-        message.result_url, message.cancel_requested,
-        null::jsonb, clock_timestamp(), null::bigint, null::bigint
-    from public.agent_messages as message
-    where message.trace_id = p_trace_id and (p_tenant is null or message.tenant = p_tenant)
-    order by message.id limit p_limit;
+    return query select * from cogo.states(array(
+        select message.id from cogo.agent_messages as message
+        where message.trace_id = p_trace_id and (p_tenant is null or message.tenant = p_tenant)
+        order by message.id limit p_limit));
 end
 $$;
 comment on function public.bus_trace_messages(text, bigint, text) is 'The messages of a trace, or one tenant''s part of them, without payloads; parents come before their children.';
@@ -101,22 +93,17 @@ comment on function public.bus_events_since(bigint, bigint[], bigint) is 'The ev
 
 create function public.bus_messages_since(p_after bigint, p_skipped bigint[], p_limit bigint) returns setof cogo.message_state
 language plpgsql stable security definer set search_path = '' as $$
-#variable_conflict use_column
 begin
     return query
-    with fresh as (
-        select id as number from cogo.agent_messages where id > p_after or id = any (p_skipped) order by id limit p_limit
-    )
-    select message.id, message.service, message.role, message.shard, message.tenant, message.status, message.attempts, message.max_attempts,
-        message.priority, message.trace_id, message.traceparent, message.parent_id, message.replay_of, message.project_id,
-        message.idempotency_key, message.ordering_key, message.created_at, message.retry_at, message.expires_at, message.claimed_by,
-        message.claimed_at, message.lease_until, message.done_at, message.error, message.last_error_at, message.result_snippet,
-        message.result_url, message.cancel_requested,
-        null::jsonb, clock_timestamp(),
-        pg_catalog.pg_snapshot_xmin(running.transactions)::text::bigint, pg_catalog.pg_snapshot_xmax(running.transactions)::text::bigint
+    select told.*
     from pg_catalog.pg_current_snapshot() as running(transactions)
-    left join (fresh join public.agent_messages as message on message.id = fresh.number) on true
-    order by message.id;
+    left join cogo.states(array(
+        select message.id from cogo.agent_messages as message
+        where message.id > p_after or message.id = any (p_skipped) order by message.id limit p_limit)) as state on true
+    cross join lateral jsonb_populate_record(state, jsonb_build_object(
+        'oldest_running', pg_catalog.pg_snapshot_xmin(running.transactions)::text,
+        'next_transaction', pg_catalog.pg_snapshot_xmax(running.transactions)::text)) as told
+    order by told.id;
 end
 $$;
 comment on function public.bus_messages_since(bigint, bigint[], bigint) is 'The same as bus_events_since, of messages.';
@@ -222,29 +209,20 @@ comment on function public.bus_is_open(text, text, text) is 'Whether an operator
 
 create function public.bus_peek(p_service text, p_role text, p_shard int, p_tenant text, p_limit bigint) returns setof cogo.message_state
 language plpgsql stable security definer set search_path = '' as $$
-#variable_conflict use_column
 begin
     return query
-    with next as (
-        select ready.id as number
+    select state.* from cogo.states(array(
+        select ready.id
         from cogo.lanes as lane
         cross join lateral (
-            select id from cogo.ready
-            where lane_id = lane.id and (expires_at is null or expires_at > now())
-            order by id limit p_limit
+            select waiting.id from cogo.ready as waiting
+            where waiting.lane_id = lane.id and (waiting.expires_at is null or waiting.expires_at > now())
+            order by waiting.id limit p_limit
         ) as ready
         where lane.service = p_service and lane.role = p_role and (p_shard is null or lane.shard = p_shard)
             and (p_tenant is null or lane.tenant = p_tenant)
-        order by lane.priority desc, ready.id limit p_limit
-    )
-    select message.id, message.service, message.role, message.shard, message.tenant, message.status, message.attempts, message.max_attempts,
-        message.priority, message.trace_id, message.traceparent, message.parent_id, message.replay_of, message.project_id,
-        message.idempotency_key, message.ordering_key, message.created_at, message.retry_at, message.expires_at, message.claimed_by,
-        message.claimed_at, message.lease_until, message.done_at, message.error, message.last_error_at, message.result_snippet,
-        message.result_url, message.cancel_requested,
-        message.payload, clock_timestamp(), null::bigint, null::bigint
-    from next join public.agent_messages as message on message.id = next.number
-    order by message.priority desc, message.id;
+        order by lane.priority desc, ready.id limit p_limit), true) as state
+    order by state.priority desc, state.id;
 end
 $$;
 comment on function public.bus_peek(text, text, int, text, bigint) is 'The messages that would be claimed next on a stage, by priority and age, with their payloads.';
@@ -497,7 +475,7 @@ end
 $$;
 comment on function public.intent_names() is 'The intents that are enabled.';
 
-select cogo.protect_functions(cogo.functions_named('cogo', array['writing_events']));
+select cogo.protect_functions(cogo.functions_named('cogo', array['states', 'writing_events']));
 select cogo.protect_functions(cogo.functions_named('public', array[
     'bus_dead_sleepers', 'bus_depth', 'bus_events_anchor', 'bus_events_between', 'bus_events_in_order',
     'bus_events_since', 'bus_fleet', 'bus_is_open', 'bus_keeper', 'bus_letter', 'bus_letters', 'bus_message',

@@ -12,5 +12,4 @@ $$;
 comment on function public.bus_publish_all(jsonb) is
     'As bus_publish, but answers with one array: over REST, rows beyond a thousand would be missing.';
 
-revoke all on function public.bus_publish_all(jsonb) from public, anon, authenticated;
-grant execute on function public.bus_publish_all(jsonb) to service_role, cogo_worker;
+select cogo.protect_functions(cogo.functions_named('public', array['bus_publish_all']), 'service_role, cogo_worker');

@@ -23,6 +23,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "containers",
             "db",
             "llm",
+            "oci",
             "realtime",
             "registry",
             "secrets",

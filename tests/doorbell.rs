@@ -151,7 +151,7 @@ async fn work(db: db::DbSettings, handled: watch::Sender<BTreeSet<i64>>, stop: C
         worker_beat: Duration::from_secs(10),
         pod_uid: None,
         cogo_image: None,
-        cogo_digest: None,
+        cogo_image_digest: None,
         cogo_release_id: None,
     };
     serve(bus, "doorbell", handlers, &settings, stop).await.expect("it has a handler");

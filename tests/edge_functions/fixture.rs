@@ -153,7 +153,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// Offline: what it needs was cached by `make setup`.
 pub(crate) fn deno(may: &[&str]) -> Command {
-    let mut deno = Command::new(Program::find("deno", "COGO_DENO"));
+    let mut deno = Command::new(testkit::DENO.find().unwrap());
     deno.args(["run", "--cached-only", "--no-prompt", "--config"]);
     deno.arg(root().join("edge-functions/deno.json")).args(may);
     let cache = std::env::home_dir().unwrap().join(".cache/cogo/deno");

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use db::{DbError, Disposition, ServerError, Trouble};
+use db::{DbError, Disposition, Refused};
 use miette::Diagnostic;
 
 /// Why the bus did not do what it was asked.
@@ -42,32 +42,9 @@ impl BusError {
 
 impl From<DbError> for BusError {
     fn from(error: DbError) -> Self {
-        match &error {
-            DbError::Statement { source: Trouble::Server(said), .. } if is_refusal(said) => {
-                Self::Refused {
-                    code: said.code.code().to_owned(),
-                    message: told(said),
-                    hint: said.hint.clone(),
-                }
-            }
-            _ => Self::Db(Arc::new(error)),
+        match error.refused() {
+            Some(Refused { code, message, hint }) => Self::Refused { code, message, hint },
+            None => Self::Db(Arc::new(error)),
         }
-    }
-}
-
-/// Bad data, a broken constraint, no permission, nothing there, not now: the caller's to mend.
-fn is_refusal(said: &ServerError) -> bool {
-    let code = said.code.code();
-    ["22", "23"].iter().any(|class| code.starts_with(class))
-        || ["42501", "55000", "P0001", "P0002"].contains(&code)
-}
-
-/// A constraint's name is a sentence; what Postgres says around it is about its own tables.
-fn told(said: &ServerError) -> String {
-    match &said.constraint {
-        Some(constraint) if said.code.code() == "23514" => {
-            format!("refused, because of the rule `{}`", constraint.replace('_', " "))
-        }
-        _ => said.message.clone(),
     }
 }

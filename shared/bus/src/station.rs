@@ -30,6 +30,8 @@ pub struct Station {
     cursor: Cursor,
     /// A lane's number means the same route for ever, so it is read once.
     addresses: HashMap<i32, Arc<Route>>,
+    /// How long to wait while somebody publishes to us.
+    next_moment: Duration,
     /// The next wait between two looks while we only poll.
     next_poll: Duration,
 }
@@ -97,6 +99,7 @@ pub(crate) static RING: Statement = statement(
 /// Where `bus_claim_or_park` says that we listen.
 const REALTIME: &str = "realtime";
 /// Somebody who is publishing to us at this very moment is soon done, or takes his time.
+const FIRST_MOMENT: Duration = Duration::from_millis(5);
 const LONGEST_MOMENT: Duration = Duration::from_millis(100);
 const FIRST_POLL: Duration = Duration::from_millis(50);
 const SLOWEST_POLL: Duration = Duration::from_secs(1);
@@ -117,6 +120,7 @@ impl Station {
             resting: None,
             cursor: Cursor::new(),
             addresses: HashMap::new(),
+            next_moment: FIRST_MOMENT,
             next_poll: FIRST_POLL,
         }
     }
@@ -213,14 +217,24 @@ impl Station {
         let leases = self.took(answer.leases, limit, position, asked_at);
         // Whoever cannot be rung at this moment looks again soon.
         let rung = matches!(&self.ear, Ear::Realtime(ear) if ear.is_ready());
+        let publishing = answer.wait_ms.is_none() && short;
+        if !publishing {
+            self.next_moment = FIRST_MOMENT;
+        }
         self.resting = match answer.wait_ms {
             Some(wait_ms) if rung => Some(Duration::from_millis(wait_ms)),
             Some(_) => Some(self.wait_longer()),
-            // Somebody is publishing to us at this very moment.
-            None if short => Some(self.wait_longer().min(LONGEST_MOMENT)),
+            None if publishing => Some(self.wait_a_moment()),
             None => None,
         };
         Ok(leases)
+    }
+
+    /// Somebody is publishing to us at this very moment.
+    fn wait_a_moment(&mut self) -> Duration {
+        let wait = self.next_moment;
+        self.next_moment = (wait * 2).min(LONGEST_MOMENT);
+        wait
     }
 
     fn wait_longer(&mut self) -> Duration {

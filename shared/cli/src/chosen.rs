@@ -42,6 +42,16 @@ impl Chosen {
         (all || is_in(&self.only, worker)) && !is_in(&self.except, worker)
     }
 
+    /// Nothing but this worker.
+    pub(crate) fn only(worker: &str) -> Self {
+        Self { only: vec![worker.to_owned()], except: Vec::new() }
+    }
+
+    /// Whether somebody asked for this very worker.
+    pub(crate) fn names(&self, worker: &str) -> bool {
+        self.only.iter().any(|one| one == worker)
+    }
+
     /// The parts that run, and those of them that nobody named but others need.
     pub(crate) fn parts(&self) -> (BTreeSet<Part>, BTreeSet<Part>) {
         if self.only.is_empty() {

@@ -5,12 +5,15 @@ use clap::{Args, Command, CommandFactory, Parser, Subcommand};
 use db::DbSettings;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::Accounts;
+use crate::agents::Agents;
 use crate::bench::Bench;
 use crate::cancel::Cancel;
 use crate::connection::Connection;
 use crate::dlq::Dlq;
 use crate::doctor::Doctor;
 use crate::ended::Ended;
+use crate::images::Images;
 use crate::migrations::Migrations;
 use crate::pause::{Pause, Resume};
 use crate::peek::Peek;
@@ -69,6 +72,9 @@ enum Commands {
     Trace(Trace),
     Workers(Workers),
     Secrets(SecretCommands),
+    Accounts(Accounts),
+    Agents(Agents),
+    Images(Images),
     Bench(Box<Bench>),
 }
 
@@ -110,6 +116,9 @@ impl Cogo {
             Commands::Trace(trace) => trace.run().await,
             Commands::Workers(workers) => workers.run().await,
             Commands::Secrets(secrets) => secrets.run().await,
+            Commands::Accounts(accounts) => accounts.run().await,
+            Commands::Agents(agents) => agents.run().await,
+            Commands::Images(images) => images.run(stop).await,
             Commands::Bench(bench) => bench.run(workers, stop).await,
         }
     }

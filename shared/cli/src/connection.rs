@@ -1,6 +1,7 @@
 use bus::{Bus, BusError, BusSettings};
 use clap::Args;
-use db::DbSettings;
+use db::{Db, DbSettings};
+use registry::Registry;
 
 use crate::out::{Format, Out};
 
@@ -28,5 +29,10 @@ impl Connection {
     /// Connects to nothing yet.
     pub(crate) fn bus(&self) -> Result<Bus, BusError> {
         Bus::connect(&self.db, &BusSettings::default())
+    }
+
+    /// Connects to nothing yet.
+    pub(crate) fn registry(&self) -> miette::Result<Registry> {
+        Ok(Registry::new(Db::connect(&self.db)?))
     }
 }

@@ -35,7 +35,10 @@ impl Crew {
             let error = clap::Error::raw(ErrorKind::InvalidValue, told);
             return Err(error.format(&mut command).into());
         }
-        let workers = workers.into_iter().filter(|worker| chosen.wants(worker.name)).collect();
+        let workers = workers.into_iter().filter(|worker| {
+            chosen.wants(worker.name) && (!worker.for_a_cluster || chosen.names(worker.name))
+        });
+        let workers = workers.collect();
         Ok(Self { workers, command, settings_file: process.settings.clone() })
     }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::chosen::Chosen;
 use crate::crew::Crew;
 use crate::dev::{FOLDER, PORT, alias, ready, show_events};
 use crate::ended::Ended;
@@ -18,6 +19,7 @@ use crate::intent_api::IntentApi;
 use crate::journey::follow;
 use crate::local::{Local, Plan};
 use crate::out::{aside, say};
+use crate::rollout_demo::show_rollouts;
 use crate::table::width;
 use crate::waterfall::waterfall;
 
@@ -31,6 +33,12 @@ pub(crate) struct Demo {
     /// What is made; unless set, a program in a language that this machine can build.
     #[arg(long, value_enum)]
     template: Option<Template>,
+
+    /// Show instead how a tag becomes what runs, and how a bad one is taken back.
+    ///
+    /// On a cluster that is simulated, with a real registry of images.
+    #[arg(long, conflicts_with_all = ["template", "stay"])]
+    rollouts: bool,
 
     /// Leave everything running afterwards, as `cogo dev` does.
     #[arg(long)]
@@ -55,25 +63,37 @@ enum Template {
 
 /// So that one can look at what it leaves and throw it away, without a thought for one's own data.
 const DEMO_FOLDER: &str = "cogo-demo";
+const ROLLOUTS_FOLDER: &str = "cogo-demo-rollouts";
 
 pub(crate) fn command() -> Command {
     let command = Demo::augment_args(Command::new("demo").display_order(0));
     command.after_help(
         "Examples:\n  \
          cogo demo\n  \
-         cogo demo --template python --stay",
+         cogo demo --template python --stay\n  \
+         cogo demo --rollouts                     a tag becomes what runs, a bad one goes back",
     )
 }
 
 impl Demo {
+    /// Which workers it needs.
+    pub(crate) fn chosen(&self) -> Chosen {
+        if self.rollouts { Chosen::only("image-controller") } else { Chosen::default() }
+    }
+
     pub(crate) async fn run(self, crew: Crew, stop: CancellationToken) -> miette::Result<Ended> {
+        if self.rollouts {
+            let folder = self.stack.folder(ROLLOUTS_FOLDER)?;
+            let (stack, _) = self.free_ports()?;
+            return Box::pin(show_rollouts(crew, stack, &folder, stop)).await;
+        }
         let theirs = self.stack.folder(FOLDER)?;
         if let Some(running) = Stack::running(&theirs) {
             return self.attach(&theirs, running, &stop).await;
         }
         let folder = self.stack.folder(DEMO_FOLDER)?;
         let (stack, port) = self.free_ports()?;
-        let plan = Plan { crew, stack, folder, port, services: None };
+        let plan = Plan { crew, stack, folder, port, services: None, more: Vec::new() };
         let started = Local::start(plan, &stop).await?;
         let Some(local) = started else { return Ok(Ended::Badly) };
         let (bus, db, api) = (local.bus.clone(), local.db.clone(), local.api.clone());

@@ -65,7 +65,7 @@ impl Dev {
         let here = std::env::current_dir().into_diagnostic()?;
         let wanted = Wanted { parts, settings: self.gateway, here, realtime: None };
         let services = behind_gateway.then_some(wanted);
-        let plan = Plan { crew, stack: self.stack, folder, port, services };
+        let plan = Plan { crew, stack: self.stack, folder, port, services, more: Vec::new() };
         let started = Local::start(plan, &stop).await?;
         let Some(local) = started else { return Ok(Ended::Well) };
         let showing = show_events(local.db.clone(), ready(&local), stop.clone());

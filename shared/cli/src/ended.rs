@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bus::BusError;
 use db::DbError;
 use miette::{Diagnostic, Report};
+use registry::RegistryError;
 
 /// How a command ended that has said all there is to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,17 @@ pub(crate) fn explained(report: Report) -> Report {
     match report.downcast::<BusError>() {
         Ok(BusError::Db(error)) if lacks_our_tables(&error) => Report::new(NotMigrated(error)),
         Ok(BusError::Db(error)) => Report::new(Explained(error)),
+        Ok(other) => Report::new(other),
+        Err(report) => of_the_registry(report),
+    }
+}
+
+fn of_the_registry(report: Report) -> Report {
+    match report.downcast::<RegistryError>() {
+        Ok(RegistryError::Db(error)) if lacks_our_tables(&error) => {
+            Report::new(NotMigrated(Arc::new(error)))
+        }
+        Ok(RegistryError::Db(error)) => Report::new(Explained(Arc::new(error))),
         Ok(other) => Report::new(other),
         Err(report) => report,
     }

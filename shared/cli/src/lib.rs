@@ -5,6 +5,8 @@
 //! stderr everything else. Exit codes: 0 done, 1 failed, not found or unhealthy, 2 wrong usage.
 //! Nothing that is printed contains a credential.
 
+mod accounts;
+mod agents;
 mod bench;
 mod cancel;
 mod chosen;
@@ -17,6 +19,8 @@ mod dlq;
 mod doctor;
 mod ended;
 mod human;
+mod image_status;
+mod images;
 mod intent_api;
 mod journey;
 mod local;
@@ -25,9 +29,11 @@ mod out;
 mod pause;
 mod peek;
 mod replay;
+mod rollout_demo;
 mod run;
 mod secret_check;
 mod send;
+mod simulated_workers;
 mod stats;
 mod status;
 mod subject;
@@ -46,7 +52,6 @@ use miette::IntoDiagnostic;
 use telemetry::LogSettings;
 use tokio_util::sync::CancellationToken;
 
-use crate::chosen::Chosen;
 use crate::command::{Cogo, command};
 use crate::crew::Crew;
 use crate::demo::Demo;
@@ -75,7 +80,7 @@ fn parse_and_run(workers: Vec<WorkerEntry>) -> Result<ExitCode, Refused> {
         }
         Some(("demo", asked)) => {
             let demo = Demo::from_arg_matches(asked)?;
-            let crew = Crew::choose(workers, &Chosen::default(), &process)?;
+            let crew = Crew::choose(workers, &demo.chosen(), &process)?;
             return Ok(obey(&process, |stop| demo.run(crew, stop)));
         }
         _ => {}

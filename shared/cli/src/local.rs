@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     /// Of the worker that serves HTTP.
     pub(crate) port: u16,
     pub(crate) services: Option<Wanted>,
+    /// What workers are told beside that, by the names of their settings.
+    pub(crate) more: Vec<(&'static str, String)>,
 }
 
 /// Longer than any worker's own grace.
@@ -50,7 +52,7 @@ impl Local {
         plan: Plan,
         stop: &CancellationToken,
     ) -> miette::Result<Option<Self>> {
-        let Plan { crew, stack: settings, folder, port, services: wanted } = plan;
+        let Plan { crew, stack: settings, folder, port, services: wanted, more } = plan;
         let serves_http = crew.has("PORT");
         // Of our own folder's holder, who probably has the ports, the stack has more to say.
         if Stack::running(&folder).is_none() {
@@ -99,7 +101,9 @@ impl Local {
         };
         let workers = crew.names();
         let stop_members = CancellationToken::new();
-        let members = match crew.start(&given(&stack, &db, port), &stop_members) {
+        let mut given = given(&stack, &db, port);
+        given.extend(more);
+        let members = match crew.start(&given, &stop_members) {
             Ok(members) => members,
             Err(report) => {
                 end_services(services, realtime).await;

@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 /// A worker that `cogo run` and `cogo dev` can run: its name, its settings, and its `run` function.
 pub struct WorkerEntry {
     pub(crate) name: &'static str,
+    /// It needs what a machine alone does not have, so it runs there only if it is named.
+    pub(crate) for_a_cluster: bool,
     augment: fn(Command) -> Command,
     parse: Parse,
 }
@@ -30,7 +32,13 @@ impl WorkerEntry {
             let start: Start = Box::new(move |stop| Box::pin(run(settings, stop)));
             Ok(start)
         });
-        Self { name, augment: S::augment_args, parse }
+        Self { name, for_a_cluster: false, augment: S::augment_args, parse }
+    }
+
+    /// Needs Kubernetes: `cogo dev` runs it only if it is named.
+    #[must_use]
+    pub fn for_a_cluster(self) -> Self {
+        Self { for_a_cluster: true, ..self }
     }
 
     /// With exactly the settings and the help of the worker's own program.

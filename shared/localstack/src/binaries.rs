@@ -16,6 +16,8 @@ pub struct Binaries {
     bin: PathBuf,
     /// The major one: `15`.
     version: String,
+    /// As they call themselves: `postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)`.
+    build: String,
     /// Postgres refuses to run as root; then it is this user.
     owner: Option<(Uid, Gid)>,
 }
@@ -35,18 +37,23 @@ impl Binaries {
 
     /// Those in this folder.
     pub fn at(bin: &Path) -> Result<Self, PostgresError> {
-        let mut found = Self { bin: bin.to_owned(), version: String::new(), owner: owner()? };
+        let (version, build) = (String::new(), String::new());
+        let mut found = Self { bin: bin.to_owned(), version, build, owner: owner()? };
         let told = found.command("postgres").arg("--version").output();
         let told = told.map_err(|_| PostgresError::NotInstalled)?;
-        // `postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)`
-        let text = String::from_utf8_lossy(&told.stdout);
-        let version = text.split_whitespace().nth(2).ok_or(PostgresError::NotInstalled)?;
+        found.build = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+        let version = found.build.split_whitespace().nth(2).ok_or(PostgresError::NotInstalled)?;
         found.version = version.split('.').next().unwrap_or(version).to_owned();
         Ok(found)
     }
 
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Two that call themselves the same are the same.
+    pub fn build(&self) -> &str {
+        &self.build
     }
 
     pub(crate) fn owner(&self) -> Option<(Uid, Gid)> {

@@ -12,7 +12,7 @@ use crate::tool::{Tool, cache};
 use crate::upstream::Upstream;
 use crate::{Keys, StackError};
 
-pub(crate) const DENO: Tool = Tool { name: "deno", variable: "COGO_DENO" };
+pub const DENO: Tool = Tool { name: "deno", variable: "COGO_DENO" };
 
 /// What every edge function is served by, in the folder of all of them.
 const ROUTER: &str = "_local/serve.ts";

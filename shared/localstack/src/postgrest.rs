@@ -11,7 +11,7 @@ use crate::keys::write_privately;
 use crate::tool::Tool;
 use crate::upstream::Upstream;
 
-pub(crate) const POSTGREST: Tool = Tool { name: "postgrest", variable: "COGO_POSTGREST" };
+pub const POSTGREST: Tool = Tool { name: "postgrest", variable: "COGO_POSTGREST" };
 
 /// PostgREST on this database, which it opens as `authenticator`, on a socket of its own in
 /// `folder`.
@@ -48,24 +48,33 @@ fn prepare(folder: &Path, keys: &Keys, at: At<'_>, public_url: &str) -> io::Resu
     let password = keys.authenticator_password.expose();
     let jwt_secret = keys.jwt_secret.expose();
     let socket = folder.join(SOCKET).display().to_string();
-    let lines = [
-        ("db-uri", format!("postgres://authenticator:{password}@127.0.0.1:{port}/{database}")),
-        ("db-schemas", "public".to_owned()),
-        ("db-anon-role", "anon".to_owned()),
-        ("db-extra-search-path", "public, extensions".to_owned()),
-        ("jwt-secret", jwt_secret.to_owned()),
-        ("server-unix-socket", socket),
-        ("server-unix-socket-mode", "600".to_owned()),
-        ("openapi-server-proxy-uri", public_url.to_owned()),
-        // Not more: at `info` it would write down whole queries.
-        ("log-level", "error".to_owned()),
+    let database = format!("postgres://authenticator:{password}@127.0.0.1:{port}/{database}");
+    let more = [
+        ("server-unix-socket", socket.as_str()),
+        ("server-unix-socket-mode", "600"),
+        ("openapi-server-proxy-uri", public_url),
     ];
-    let mut text = String::from("# Written by each start.\ndb-pool = 5\n");
-    for (name, value) in lines {
+    write_privately(&folder.join(CONFIG), &postgrest_config(&database, jwt_secret, &more))
+}
+
+/// What PostgREST is told, as Supabase tells it: schema `public`, and answers of a thousand rows at
+/// most; and where it listens, which is `more`.
+pub fn postgrest_config(database: &str, jwt_secret: &str, more: &[(&str, &str)]) -> String {
+    let same = [
+        ("db-uri", database),
+        ("db-schemas", "public"),
+        ("db-anon-role", "anon"),
+        ("db-extra-search-path", "public, extensions"),
+        ("jwt-secret", jwt_secret),
+        // Not more: at `info` it would write down whole queries.
+        ("log-level", "error"),
+    ];
+    let mut text = String::from("# Written by each start.\ndb-pool = 10\ndb-max-rows = 1000\n");
+    for (name, value) in same.iter().chain(more) {
         let value = value.replace('\\', "\\\\").replace('"', "\\\"");
         text.push_str(&format!("{name} = \"{value}\"\n"));
     }
-    write_privately(&folder.join(CONFIG), &text)
+    text
 }
 
 /// A folder for its owner alone.

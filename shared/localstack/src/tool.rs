@@ -4,14 +4,14 @@ use miette::Diagnostic;
 
 /// A program that `make setup` brings along, because few machines have it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tool {
+pub struct Tool {
     pub(crate) name: &'static str,
     /// Says where it is.
     pub(crate) variable: &'static str,
 }
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub(crate) enum ToolMissing {
+pub enum ToolMissing {
     #[error("{name} is not installed")]
     #[diagnostic(help("run `make setup`, or say where it is with {variable}=/path/to/{name}"))]
     Nowhere { name: &'static str, variable: &'static str },
@@ -23,7 +23,7 @@ pub(crate) enum ToolMissing {
 impl Tool {
     /// Where its variable says, else on the PATH, else where `make setup` puts it.
     #[expect(clippy::disallowed_methods, reason = "where programs are is not a setting of ours")]
-    pub(crate) fn find(self) -> Result<PathBuf, ToolMissing> {
+    pub fn find(self) -> Result<PathBuf, ToolMissing> {
         let Self { name, variable } = self;
         if let Some(path) = std::env::var_os(variable).map(PathBuf::from) {
             let absolute = std::path::absolute(&path).ok().filter(|path| is_program(path));

@@ -70,6 +70,61 @@ known! {
     /// A build or its tests failed.
     BUILDTEST_FAILED = "buildtest_failed";
 
+    /// A tag was recorded as a release of an agent.
+    ROLLOUT_RECORDED = "rollout_recorded";
+    /// Somebody asked for a release to run.
+    ROLLOUT_PROMOTED = "rollout_promoted";
+    /// The registry has said which image a release is.
+    ROLLOUT_RESOLVED = "rollout_resolved";
+    /// A release is the next to be deployed.
+    ROLLOUT_QUEUED = "rollout_queued";
+    /// A release cannot be tried; the reason says why, and nothing was touched.
+    ROLLOUT_REJECTED = "rollout_rejected";
+    /// A newer release took the place of one that was not active yet.
+    ROLLOUT_SUPERSEDED = "rollout_superseded";
+    /// A release is deployed for one shard or tenant.
+    ROLLOUT_CANARY_DEPLOYING = "rollout_canary_deploying";
+    /// A release that serves one shard or tenant is watched.
+    ROLLOUT_CANARY_VERIFYING = "rollout_canary_verifying";
+    /// A release is deployed.
+    ROLLOUT_DEPLOYING = "rollout_deploying";
+    /// A deployed release is watched.
+    ROLLOUT_VERIFYING = "rollout_verifying";
+    /// A release runs as it should.
+    ROLLOUT_ACTIVE = "rollout_active";
+    /// A release does not run as it should; the reason says why.
+    ROLLOUT_FAILED = "rollout_failed";
+    /// What ran before a failed release is deployed again.
+    ROLLOUT_ROLLING_BACK = "rollout_rolling_back";
+    /// What ran before a failed release runs again.
+    ROLLOUT_ROLLED_BACK = "rollout_rolled_back";
+    /// What ran before a failed release does not run either: somebody must look.
+    ROLLOUT_ROLLBACK_FAILED = "rollout_rollback_failed";
+    /// Nothing had run before a failed release, so nothing runs now.
+    ROLLOUT_SCALED_DOWN = "rollout_scaled_down";
+    /// An agent was added to the catalogue.
+    AGENT_ADDED = "agent_added";
+    /// An agent of the catalogue was changed, paused or resumed.
+    AGENT_CHANGED = "agent_changed";
+    /// An agent was taken out of the catalogue.
+    AGENT_REMOVED = "agent_removed";
+    /// An account at a registry was added.
+    ACCOUNT_ADDED = "account_added";
+    /// An account at a registry was changed.
+    ACCOUNT_CHANGED = "account_changed";
+    /// An account at a registry was removed.
+    ACCOUNT_REMOVED = "account_removed";
+    /// A pull secret was linked to an account.
+    PULL_SECRET_ADDED = "pull_secret_added";
+    /// A link between a pull secret and an account was changed.
+    PULL_SECRET_CHANGED = "pull_secret_changed";
+    /// A link between a pull secret and an account was removed.
+    PULL_SECRET_REMOVED = "pull_secret_removed";
+    /// A pull secret was written with what its account has now.
+    PULL_SECRET_SYNCED = "pull_secret_synced";
+    /// A pull secret could not be written.
+    PULL_SECRET_FAILED = "pull_secret_failed";
+
     /// A message asked for what its assignment does not allow.
     GATE_VIOLATION = "gate_violation";
     /// The work waits for a person's answer.

@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
@@ -29,23 +29,6 @@ exit "$ended"
 "#;
 
 impl Program {
-    /// Where a program is that `make setup` installs: the one that `chosen` names, else the first on
-    /// the PATH, else among our tools.
-    ///
-    /// # Panics
-    /// When there is none.
-    pub fn find(name: &str, chosen: &str) -> PathBuf {
-        let path = variable("PATH").unwrap_or_default();
-        let tools = std::env::home_dir().map(|home| home.join(".cache/cogo/tools/bin"));
-        let mut places = variable(chosen)
-            .map(PathBuf::from)
-            .into_iter()
-            .chain(std::env::split_paths(&path).chain(tools).map(|folder| folder.join(name)));
-        places.find(|place| place.is_file()).unwrap_or_else(|| {
-            panic!("`{name}` is not installed; run `make setup`, or set {chosen} to where it is")
-        })
-    }
-
     /// Of our environment it sees PATH and HOME, and else only what `prepare` says. That
     /// gets a folder that only we can read, and that lives as long as the program.
     pub fn start(prepare: impl FnOnce(&Path) -> io::Result<Command>) -> io::Result<Self> {

@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
@@ -148,20 +148,11 @@ fn launch(url: &str, port: u16, secret: &str) -> Program {
         let path = folder.join("postgrest.conf");
         let mut file =
             std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        write!(
-            file,
-            "db-uri = \"{database}\"\n\
-             db-schemas = \"public\"\n\
-             db-anon-role = \"anon\"\n\
-             db-extra-search-path = \"public\"\n\
-             db-pool = 10\n\
-             db-max-rows = 1000\n\
-             jwt-secret = \"{secret}\"\n\
-             server-host = \"127.0.0.1\"\n\
-             server-port = {port}\n\
-             log-level = \"error\"\n"
-        )?;
-        let mut command = Command::new(Program::find("postgrest", "COGO_POSTGREST"));
+        let port = port.to_string();
+        let listens = [("server-host", "127.0.0.1"), ("server-port", port.as_str())];
+        file.write_all(localstack::postgrest_config(&database, secret, &listens).as_bytes())?;
+        let postgrest = localstack::POSTGREST.find();
+        let mut command = Command::new(postgrest.map_err(io::Error::other)?);
         command.arg(path);
         Ok(command)
     });

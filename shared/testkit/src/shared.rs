@@ -32,9 +32,7 @@ impl Shared {
     pub(crate) fn join() -> Result<Self, PostgresError> {
         let binaries = Binaries::find()?;
         let settings = settings();
-        // Other settings or another version are another server.
-        let digest = &hash(settings.iter().flat_map(|(name, value)| [&**name, &**value]))[..6];
-        let home = throwaway_folder()?.join(format!("pg{}-{digest}", binaries.version()));
+        let home = throwaway_folder()?.join(home(&binaries, &settings));
         let server = Server::new(binaries, home, 5432);
 
         let _one_at_a_time = locked(&beside(server.home(), "lock"))?;
@@ -139,6 +137,13 @@ pub fn stop() -> Result<Vec<Stopped>, PostgresError> {
     Ok(stopped)
 }
 
+/// Other settings or another build, were it only one of the same version, are another server.
+fn home(binaries: &Binaries, settings: &[(String, String)]) -> String {
+    let settings = settings.iter().flat_map(|(name, value)| [&**name, &**value]);
+    let digest = hash(settings.chain([binaries.build()]));
+    format!("pg{}-{}", binaries.version(), &digest[..6])
+}
+
 /// A data folder that can be started.
 fn prepare(server: &Server, settings: &[(String, String)]) -> Result<(), PostgresError> {
     // Without fsync a folder that lived through a crash of the machine may be damaged.
@@ -188,4 +193,41 @@ pub(crate) fn hash<'a>(parts: impl Iterator<Item = &'a str>) -> String {
 /// `pg15-a1b2c3.lock` for `pg15-a1b2c3`: what must outlive the folder.
 fn beside(home: &Path, extension: &str) -> PathBuf {
     home.with_extension(extension)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Those of a server that calls itself so.
+    fn calling_itself(build: &str) -> (TempDir, Binaries) {
+        let folder = TempDir::new().unwrap();
+        let program = folder.path().join("postgres");
+        fs::write(&program, format!("#!/bin/sh\necho '{build}'\n")).unwrap();
+        // Whoever runs servers has to reach it.
+        for path in [folder.path(), &program] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let binaries = Binaries::at(folder.path()).unwrap();
+        (folder, binaries)
+    }
+
+    #[test]
+    fn servers_of_different_builds_or_settings_have_different_homes() {
+        let settings = settings();
+        let (_one, debian) = calling_itself("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)");
+        let ours = home(&debian, &settings);
+        assert!(ours.starts_with("pg15-"), "{ours}");
+        let (_two, same) = calling_itself("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)");
+        assert_eq!(home(&same, &settings), ours, "wherever it is installed");
+        for other in ["postgres (PostgreSQL) 15.13", "postgres (PostgreSQL) 17.10"] {
+            let (_three, other) = calling_itself(other);
+            assert_ne!(home(&other, &settings), ours);
+        }
+        assert_ne!(home(&debian, &settings[1..]), ours);
+    }
 }

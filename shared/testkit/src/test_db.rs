@@ -154,8 +154,7 @@ impl Caller {
 
 #[expect(clippy::disallowed_methods, reason = "the connection ends with its client")]
 pub(crate) async fn connect(url: &str) -> Client {
-    let (client, connection) =
-        tokio_postgres::connect(url, NoTls).await.expect("the shared server runs");
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("it runs");
     tokio::spawn(connection);
     client
 }

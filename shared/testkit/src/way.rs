@@ -5,13 +5,15 @@ use localstack::Gateway;
 use standin::Awkward;
 
 use crate::supabase::without_realtime;
-use crate::{Rest, Supabase};
+use crate::{Pooler, Pooling, Rest, Supabase};
 
 /// How a test goes to its database. The bus is the same over all of them; see [`in_every_way`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// A connection to Postgres, and LISTEN.
     Direct,
+    /// A connection to a pooler in transaction mode.
+    Pooled,
     /// Nothing but the two variables of Supabase.
     Supabase,
     /// The same, and whoever asks Realtime never gets an answer.
@@ -29,6 +31,7 @@ pub struct Reached {
 #[expect(dead_code, reason = "they only have to live")]
 enum By {
     Connections,
+    Pooler(Pooler),
     Supabase(Box<Supabase>),
     Deaf(Rest, Gateway, TcpListener),
 }
@@ -41,6 +44,10 @@ impl Way {
     pub async fn reach(self, url: &str) -> Reached {
         match self {
             Self::Direct => Reached { settings: DbSettings::at(url), _by: By::Connections },
+            Self::Pooled => {
+                let pooler = Pooler::before(url, Pooling::Transaction).await;
+                Reached { settings: pooler.settings(), _by: By::Pooler(pooler) }
+            }
             Self::Supabase | Self::Poll => {
                 let supabase = Box::new(Supabase::over(url, Awkward::default()).await);
                 Reached { settings: supabase.settings(), _by: By::Supabase(supabase) }
@@ -62,7 +69,7 @@ impl Way {
     pub fn rings(self) -> bool {
         match self {
             Self::Direct | Self::Supabase => true,
-            Self::Deaf | Self::Poll => false,
+            Self::Pooled | Self::Deaf | Self::Poll => false,
         }
     }
 }
@@ -81,17 +88,18 @@ impl Way {
 #[macro_export]
 macro_rules! in_every_way {
     ($($test:ident),+ $(,)?) => {
-        $crate::over_both!($($test),+);
+        $crate::on_every_wire!($($test),+);
         $crate::in_one_way!(deaf, Deaf, $($test),+);
         $crate::in_one_way!(poll, Poll, $($test),+);
     };
 }
 
-/// The same for what no doorbell has a part in.
+/// The same for what no doorbell has a part in: a connection, a pooler, requests over REST.
 #[macro_export]
-macro_rules! over_both {
+macro_rules! on_every_wire {
     ($($test:ident),+ $(,)?) => {
         $crate::in_one_way!(direct, Direct, $($test),+);
+        $crate::in_one_way!(pooled, Pooled, $($test),+);
         $crate::in_one_way!(supabase, Supabase, $($test),+);
     };
 }

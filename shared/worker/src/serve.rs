@@ -199,6 +199,10 @@ impl Claiming {
                 }
             }
         };
+        // We may have been told to stop meanwhile, and then nothing more is to be begun.
+        if stop.is_cancelled() {
+            return Ok(());
+        }
         // What came between looking and lying down.
         let leases = self.station.claim(free).await?;
         if !leases.is_empty() {
@@ -347,7 +351,7 @@ fn heartbeat(
         pod_uid: settings.pod_uid.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         image: settings.cogo_image.clone(),
-        digest: settings.cogo_digest.clone(),
+        digest: settings.cogo_image_digest.clone(),
         release_id: settings.cogo_release_id.clone(),
         state: WorkerState::Starting,
         slots: settings.worker_slots.get(),

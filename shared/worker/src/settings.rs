@@ -57,8 +57,8 @@ pub struct WorkerSettings {
     pub cogo_image: Option<String>,
 
     /// Its digest.
-    #[arg(long, env = "COGO_DIGEST")]
-    pub cogo_digest: Option<String>,
+    #[arg(long, env)]
+    pub cogo_image_digest: Option<String>,
 
     /// The release it was rolled out for.
     #[arg(long, env = "COGO_RELEASE_ID")]

@@ -5,7 +5,7 @@ use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bus::BusError;
-use db::{DbError, Disposition};
+use db::{DbError, Disposition, Refused};
 use serde::Serialize;
 use telemetry::Chain;
 use tracing::{error, warn};
@@ -154,6 +154,26 @@ impl ApiError {
         )
     }
 
+    /// The database's words are written for who asked, and name no table.
+    pub(crate) fn refused(refused: Refused) -> Self {
+        let Refused { code, message, hint } = refused;
+        let help = hint.unwrap_or_else(|| "correct the request".to_owned());
+        match code.as_str() {
+            "P0002" => Self::not_found(message),
+            "55000" => Self::conflict("not_now", message, help),
+            "42501" => {
+                error!(error = message, "the database role may not do this");
+                Self::broken()
+            }
+            _ => Self::invalid("refused", message, help),
+        }
+    }
+
+    pub(crate) fn unreadable(error: &serde_json::Error) -> Self {
+        error!(error = %Chain(error), "the database's answer cannot be read: which is older?");
+        Self::broken()
+    }
+
     fn broken() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -184,18 +204,9 @@ impl IntoResponse for ApiError {
 impl From<BusError> for ApiError {
     fn from(error: BusError) -> Self {
         match &error {
-            // Its words are written for who published, and name no table.
             BusError::Refused { code, message, hint } => {
-                let help = hint.clone().unwrap_or_else(|| "correct the request".to_owned());
-                match code.as_str() {
-                    "P0002" => Self::not_found(message),
-                    "55000" => Self::conflict("not_now", message, help),
-                    "42501" => {
-                        error!(error = %Chain(&error), "the database role may not do this");
-                        Self::broken()
-                    }
-                    _ => Self::invalid("refused", message, help),
-                }
+                let (code, message, hint) = (code.clone(), message.clone(), hint.clone());
+                Self::refused(Refused { code, message, hint })
             }
             BusError::Db(_) | BusError::Interrupted => match error.disposition() {
                 Disposition::Retry => {

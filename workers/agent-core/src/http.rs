@@ -10,6 +10,7 @@ use axum::routing::get;
 use axum::serve::ListenerExt;
 use bus::Bus;
 use miette::{Context, IntoDiagnostic};
+use registry::Registry;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use crate::tokens::Tokens;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) bus: Bus,
+    pub(crate) registry: Registry,
     pub(crate) admission: Admission,
     pub(crate) feed: Feed,
     pub(crate) keys: Keys,
@@ -63,6 +65,7 @@ impl App {
             .wrap_err("could not prepare to fetch public keys")?;
         let app = Self {
             bus: bus.clone(),
+            registry: Registry::new(bus.db().clone()),
             admission: Admission::new(bus.clone(), settings.http.max_undecided_intents),
             feed: Feed::new(bus.clone(), &settings.http),
             keys: Keys::new(&settings.auth),

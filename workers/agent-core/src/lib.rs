@@ -24,6 +24,7 @@ mod paths;
 mod probes;
 mod publishing;
 mod rates;
+mod registry_api;
 mod settings;
 mod statement;
 mod tokens;

@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::App;
-use crate::{events, following, probes, publishing};
+use crate::{events, following, probes, publishing, registry_api};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -23,6 +23,7 @@ use crate::{events, following, probes, publishing};
         (name = "messages", description = "The bus itself."),
         (name = "traces", description = "All that follows from one intent."),
         (name = "events", description = "What happens."),
+        (name = "registry", description = "What runs, and what should. For servers only."),
         (name = "operations", description = "For those who run it."),
     ),
 )]
@@ -41,6 +42,11 @@ pub(crate) fn api() -> (axum::Router<App>, OpenApi) {
         .routes(routes!(following::cancel_trace))
         .routes(routes!(events::follow_trace))
         .routes(routes!(events::follow_events))
+        .routes(routes!(registry_api::list_agents))
+        .routes(routes!(registry_api::list_images, registry_api::record_image))
+        .routes(routes!(registry_api::promote_image))
+        .routes(routes!(registry_api::rollback_image))
+        .routes(routes!(registry_api::show_release))
         .routes(routes!(probes::healthz))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::metrics))

@@ -2,13 +2,18 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use model::{MessageId, TraceId, quote};
+use model::{AgentName, MessageId, TraceId, quote};
+use uuid::Uuid;
 
 use crate::api_error::ApiError;
 use crate::http::App;
 
 /// The message that a path names.
 pub(crate) struct MessagePath(pub(crate) MessageId);
+/// The agent that a path names.
+pub(crate) struct AgentPath(pub(crate) AgentName);
+/// The release that a path names.
+pub(crate) struct ReleasePath(pub(crate) Uuid);
 /// The trace that a path names.
 pub(crate) struct TracePath(pub(crate) TraceId);
 
@@ -25,6 +30,22 @@ impl FromRequestParts<App> for TracePath {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         named(parts, app, "trace").await.map(Self)
+    }
+}
+
+impl FromRequestParts<App> for AgentPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        named(parts, app, "agent").await.map(Self)
+    }
+}
+
+impl FromRequestParts<App> for ReleasePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        named(parts, app, "release").await.map(Self)
     }
 }
 

@@ -93,7 +93,7 @@ mod tests {
             ("a/link", "nowhere", false),
             ("a/link", "..", false),
             ("a/link", "../..", true),
-            ("a/link", "../../work/b", true),
+            ("a/link", "../../elsewhere/b", true),
             ("a/link", "/etc/passwd", true),
             ("link", "../x", true),
             ("link", "a/../../x", true),

@@ -6,13 +6,14 @@ pub mod probe;
 use cli::WorkerEntry;
 
 /// What `cogo run` can run, and `cogo dev` runs.
-pub fn workers() -> [WorkerEntry; 6] {
+pub fn workers() -> [WorkerEntry; 7] {
     [
         WorkerEntry::new("agent-core", agent_core::run),
         WorkerEntry::new("executor-dispatcher", executor_dispatcher::run),
         WorkerEntry::new("codegen-worker", codegen_worker::run),
         WorkerEntry::new("buildtest-worker", buildtest_worker::run),
         WorkerEntry::new("bus-keeper", bus_keeper::run),
+        WorkerEntry::new("image-controller", image_controller::run).for_a_cluster(),
         WorkerEntry::new("probe", probe::run),
     ]
 }

@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::fixture::{Fixture, message, publish, refusal, settling};
 
-testkit::over_both!(the_crate_passes_on_what_is_wrong_in_the_words_of_the_database);
+testkit::on_every_wire!(the_crate_passes_on_what_is_wrong_in_the_words_of_the_database);
 
 const EVERYTHING: &str = "select string_agg(format('%s %s', name, count), ', ' order by name) from (
     select relation.oid::regclass::text as name,
@@ -419,4 +419,72 @@ async fn the_crate_passes_on_what_is_wrong_in_the_words_of_the_database(way: Way
     assert_eq!(on.bus.cancel(gone, "x").await.unwrap_err().to_string(), "there is no message 4711");
     assert_eq!(on.bus.replay(gone).await.unwrap_err().to_string(), "there is no message 4711");
     assert_eq!(on.number("select count(*) from cogo.agent_messages").await, 0);
+}
+
+/// Made here, so that no file holds what looks like one.
+fn tokens() -> Vec<(&'static str, String)> {
+    let letters = |count: usize| "aB3".chars().cycle().take(count).collect::<String>();
+    let hex = |count: usize| "0f3".chars().cycle().take(count).collect::<String>();
+    let jwt = format!("eyJ{0}.eyJ{0}.{0}", letters(30));
+    vec![
+        ("a GitHub token", format!("ghp_{}", letters(36))),
+        ("a GitHub token", format!("gho_{}", letters(36))),
+        ("a GitHub token", format!("github_pat_{}", letters(60))),
+        ("a GitLab token", format!("glpat-{}", letters(20))),
+        ("a Slack token", format!("xoxb-{}", letters(40))),
+        ("an AWS access key", format!("AKIA{}", "A7".repeat(8))),
+        ("a Google API key", format!("AIza{}", letters(35))),
+        ("a private key", format!("-----BEGIN RSA {} KEY-----\nMII", "PRIVATE")),
+        ("a signed token (JWT)", jwt),
+        ("an API key of a model", format!("sk-ant-{}", letters(80))),
+        ("an API key of a model", format!("sk-{}", letters(48))),
+        ("a Vault token", format!("hvs.{}", letters(24))),
+        ("a Docker Hub token", format!("dckr_pat_{}", letters(27))),
+        ("an npm token", format!("npm_{}", letters(36))),
+        ("a Supabase key", format!("sb_secret_{}", letters(31))),
+        ("a Supabase key", format!("sbp_{}", hex(40))),
+        ("a Stripe key", format!("sk_live_{}", letters(24))),
+    ]
+}
+
+#[tokio::test]
+async fn a_payload_that_holds_a_token_is_refused_and_the_token_is_not_repeated() {
+    let on = Fixture::new().await;
+    on.send(json!({})).await;
+    let checked = Checked::on(&on).await;
+    for (kind, token) in tokens() {
+        let says = format!("holds what looks like {kind}");
+        for payload in [
+            json!({ "token": token }),
+            json!({ "env": [{ "deep": format!("export TOKEN={token} && run") }] }),
+        ] {
+            let many = json!([message(&json!({})), message(&json!({ "payload": payload }))]);
+            let error = on.sql.query("select public.bus_publish($1)", &[&many]).await.unwrap_err();
+            assert!(!format!("{error:?}").contains(&token), "{kind} is repeated: {error:?}");
+            checked.refuses(kind, &says, "select public.bus_publish($1)", &[&many]).await;
+            let plain = "insert into public.agent_messages (service, role, payload) values ('codegen', 'generate', $1)";
+            checked.refuses(kind, &says, plain, &[&payload]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_only_resembles_a_token_passes_and_a_stage_may_allow_the_rest() {
+    let on = Fixture::new().await;
+    for text in [
+        "task-0123456789abcdef0123456789abcdef0123456789",
+        "see sk-, ghp_, eyJ, AKIA and hvs. for what tokens begin with",
+        "vault:secret/ghcr#token",
+        "k8s:cogo/ghcr-pull#ghp_token",
+        "ghp_short",
+        "AKIATHISISALLONEWORDANDNOTAKEY",
+        "eyJub3QuYQ.token",
+    ] {
+        on.publish(json!([message(&json!({ "payload": { "text": text } }))])).await;
+    }
+    on.run("insert into public.bus_routes (service, role, allow_secrets) values ('codegen', 'generate', true)")
+        .await;
+    for (_, token) in tokens() {
+        on.publish(json!([message(&json!({ "payload": { "text": token } }))])).await;
+    }
 }

@@ -11,7 +11,7 @@ use testkit::Way;
 
 use crate::fixture::{Fixture, until};
 
-testkit::over_both!(
+testkit::on_every_wire!(
     what_is_published_under_a_key_attaches_to_it_in_one_transaction_too,
     a_station_claims_renews_hears_of_a_cancellation_and_settles,
     a_dead_letter_is_listed_read_and_replayed_once,

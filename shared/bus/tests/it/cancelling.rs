@@ -4,7 +4,7 @@ use testkit::Way;
 
 use crate::fixture::{Fixture, message, refusal, until};
 
-testkit::over_both!(the_crate_says_what_it_found);
+testkit::on_every_wire!(the_crate_says_what_it_found);
 
 #[tokio::test]
 async fn what_is_queued_in_whatever_place_is_cancelled_at_once() {

@@ -350,3 +350,25 @@ async fn the_caller_is_who_the_token_says_and_a_claim_alone_makes_nobody_a_serve
         );
     }
 }
+
+#[tokio::test]
+async fn a_client_hears_the_rings_of_its_own_tenant_on_open_stages_and_no_others() {
+    let on = open_stage().await;
+    // As a policy calls it, which needs no right to the schema.
+    on.run("grant usage on schema cogo to authenticated").await;
+    let me = client(&on, "a").await;
+    let nobody = on.test.as_role("authenticated", &json!({})).await;
+    for (caller, topic, may) in [
+        (&me, "route:open/stage/a", true),
+        (&me, "route:open/stage/b", false),
+        (&me, "route:closed/stage/a", false),
+        (&me, "route:unknown/stage/a", false),
+        (&me, "route:open/stage", false),
+        (&me, "route:open/stage/a/a", false),
+        (&nobody, "route:open/stage/a", false),
+        (&nobody, "route:open/stage/", false),
+    ] {
+        let told = ask(caller, &format!("to_jsonb(cogo.may_listen('{topic}'))")).await;
+        assert_eq!(told, Ok(json!(may)), "{topic}");
+    }
+}

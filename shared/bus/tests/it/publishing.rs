@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::fixture::{Fixture, message, publish, refusal};
 
-testkit::over_both!(
+testkit::on_every_wire!(
     the_crate_attaches_too_and_gathers_what_is_published_at_once,
     one_bad_message_does_not_fail_those_it_travels_with,
 );

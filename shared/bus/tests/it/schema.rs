@@ -42,7 +42,10 @@ async fn every_function_with_its_owners_rights_is_closed_and_looks_nowhere_by_it
             &["public", "anon", "authenticated", "service_role", "cogo_worker"]
         } else if FOR_CLIENTS.contains(&name) {
             &["authenticated", "service_role", "cogo_worker"]
-        } else if ["bus_", "execution_", "intent_"].iter().any(|of| name.starts_with(of)) {
+        } else if ["bus_", "execution_", "intent_", "registry_", "rollout_", "pull_secret"]
+            .iter()
+            .any(|of| name.starts_with(of))
+        {
             &["service_role", "cogo_worker"]
         } else {
             &[]

@@ -6,7 +6,7 @@ use testkit::Way;
 
 use crate::fixture::{Fixture, message, refusal, settle, settling};
 
-testkit::over_both!(
+testkit::on_every_wire!(
     a_stale_lease_beside_the_current_one_of_the_same_message_is_refused,
     the_crate_settles_every_kind_and_answers_each,
     a_refused_settle_of_the_crate_says_why_and_keeps_the_lease,

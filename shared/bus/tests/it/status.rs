@@ -4,7 +4,7 @@ use testkit::Way;
 
 use crate::fixture::{Fixture, message};
 
-testkit::over_both!(the_crate_reads_every_state_and_counts_every_place);
+testkit::on_every_wire!(the_crate_reads_every_state_and_counts_every_place);
 
 /// What the view says of a message, as one line.
 async fn seen(on: &Fixture, id: i64) -> String {

@@ -37,7 +37,12 @@ async fn two_tenants() -> Fixture {
         }
     }
     on.run(
-        "select public.bus_beat('{\"id\": \"w1\", \"agent_name\": \"a\"}');
+        "insert into public.registry_accounts (provider, registry_url, namespace) values ('oci', 'localhost', 'everybody');
+        insert into public.k8s_pull_secret_links (registry_account_id, kube_namespace, secret_name)
+            select id, 'n', 's' from public.registry_accounts;
+        select public.registry_record_tag('cogo-codegen-worker', 'v0.0.1');
+        insert into cogo.quarantined_images select agent_id, 'sha256:' || repeat('0', 64), now(), id, 'x' from public.image_tag_history;
+        select public.bus_beat('{\"id\": \"w1\", \"agent_name\": \"a\"}');
         select public.bus_park('w1', 'bell', array['open/stage/*'], 1000);
         insert into cogo.meters values ('open', 'stage', '', 1, now());
         insert into cogo.watched values (repeat('b', 32), now(), now());
@@ -109,6 +114,22 @@ fn insert_into(table: &str, tenant: &str) -> String {
         ),
         "public.execution_policies" => format!("insert into {table} (target) values ('x/y')"),
         "public.circuits" => format!("insert into {table} (target) values ('x/y')"),
+        "public.registry_accounts" => format!(
+            "insert into {table} (provider, registry_url, namespace) values ('oci', 'localhost', 'n' || left(md5(random()::text), 9))"
+        ),
+        "public.agent_catalog" => format!(
+            "insert into {table} (agent_name, repo) values ('cogo-a-' || left(md5(random()::text), 9), 'localhost/a')"
+        ),
+        "public.image_tag_history" => format!(
+            "insert into {table} (agent_id, tag) select id, 'v1.0.0' from public.agent_catalog where agent_name = 'cogo-codegen-worker'"
+        ),
+        "public.k8s_pull_secret_links" => format!(
+            "insert into {table} (registry_account_id, kube_namespace, secret_name)
+            select id, 'n', 'n' || left(md5(random()::text), 9) from public.registry_accounts limit 1"
+        ),
+        "cogo.quarantined_images" => format!(
+            "insert into {table} (agent_id, digest, release_id, failure_code) select agent_id, 'x', id, 'x' from public.image_tag_history"
+        ),
         new => panic!("say here how a row of {new} is inserted, and below who may"),
     }
 }

@@ -12,7 +12,7 @@ use testkit::Way;
 
 use crate::fixture::{Fixture, message, publish};
 
-testkit::over_both!(
+testkit::on_every_wire!(
     whatever_sql_accepts_as_a_message_the_crate_can_read,
     whatever_sql_accepts_as_an_event_the_crate_can_read,
 );

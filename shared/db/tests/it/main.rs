@@ -3,6 +3,7 @@
 
 mod migrating;
 mod pool;
+mod pooler;
 mod secrets;
 mod session;
 mod stall;

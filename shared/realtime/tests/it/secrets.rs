@@ -77,7 +77,7 @@ async fn no_secret_is_told_whatever_goes_wrong_and_whoever_repeats_it() {
     for text in &texts {
         logs::assert_hushed(text);
     }
-    let written = logs::written();
+    let written = testkit::kept_logs();
     // It is no proof that nothing is found where nothing is written.
     for line in
         ["no connection to 127.0.0.1", "not hearing work", "the other kind of log line", "…"]
@@ -130,5 +130,5 @@ async fn an_unreachable_server_is_named_without_the_key() {
     })
     .await;
     logs::assert_hushed(&texts.concat());
-    logs::assert_hushed(&logs::written());
+    logs::assert_hushed(&testkit::kept_logs());
 }

@@ -155,15 +155,15 @@ async fn no_secret_is_told_whatever_goes_wrong_and_whoever_repeats_it() {
     }
 
     for text in &heard.0 {
-        logs::assert_hushed(text, &ALL);
+        testkit::assert_hushed(text, &ALL);
     }
-    let written = logs::written();
+    let written = testkit::kept_logs();
     // It is no proof that nothing is found where nothing is written.
     for line in ["logged in to Vault by kubernetes, role codegen", "is used up: somebody else"] {
         assert!(written.contains(line), "`{line}` is not in the log");
     }
-    logs::assert_hushed(&written, &ALL);
-    logs::assert_hushed(&command_line(), &ALL);
+    testkit::assert_hushed(&written, &ALL);
+    testkit::assert_hushed(&command_line(), &ALL);
 }
 
 #[tokio::test]
@@ -198,9 +198,9 @@ async fn kubernetes_is_as_silent() {
         assert_eq!(heard.resolves(&secrets, place).await, good, "{place}");
     }
     for text in &heard.0 {
-        logs::assert_hushed(text, &[KUBE, testkit::Kubernetes::TOKEN]);
+        testkit::assert_hushed(text, &[KUBE, testkit::Kubernetes::TOKEN]);
     }
-    logs::assert_hushed(&logs::written(), &[KUBE, testkit::Kubernetes::TOKEN]);
+    testkit::assert_hushed(&testkit::kept_logs(), &[KUBE, testkit::Kubernetes::TOKEN]);
 }
 
 fn command_line() -> String {

@@ -106,7 +106,7 @@ async fn an_answer_that_cannot_be_read_reaches_no_log() {
     kubernetes.put("cogo-dev", "garbage", &json!({ "good": "aHVudGVyMg==", "bad": "hunter2-%%%" }));
     let error = secrets.resolve(&"k8s:cogo-dev/garbage#good".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.trouble, Trouble::Unreadable { keeper: "Kubernetes" });
-    let told = format!("{error} {error:?} {}", logs::written());
+    let told = format!("{error} {error:?} {}", testkit::kept_logs());
     assert!(!told.contains("hunter2-%%%") && !told.contains("aHVudGVyMg=="));
 }
 

@@ -71,7 +71,7 @@ async fn a_wrapped_secret_id_logs_in_and_its_wrapping_is_good_only_once() {
         assert_eq!(value(&world.secrets(), &world.llm).await, "a");
         let error = trouble(&world.secrets(), &world.llm).await;
         assert_eq!(error, Trouble::UnwrappedBefore);
-        assert!(logs::written().contains("is used up: somebody else may hold the secret id"));
+        assert!(testkit::kept_logs().contains("is used up: somebody else may hold the secret id"));
 
         world.hand_over().await;
         assert_eq!(value(&world.secrets(), &world.llm).await, "a");

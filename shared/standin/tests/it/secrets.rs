@@ -1,34 +1,12 @@
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::fixture::{Fixture, PUBLISHABLE_KEY, SECRET_KEY, eventually, http_client, tenant};
 use crate::raw::Raw;
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn no_key_or_token_is_ever_logged_or_answered() {
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::DEBUG)
-        .with_writer(move || writer.clone())
-        .init();
+    testkit::keep_logs(LevelFilter::DEBUG);
     let on = Fixture::new().await;
     let (ours, theirs) = (tenant("a"), tenant("b"));
     let (head, tail) = ours.rsplit_once('.').unwrap();
@@ -53,7 +31,7 @@ async fn no_key_or_token_is_ever_logged_or_answered() {
     answers += &http.body("{").send().await.unwrap().text().await.unwrap();
     // Something that is logged, to know that the log works.
     on.run("select pg_notify('standin_messages', 'not ours')").await;
-    let logged = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = testkit::kept_logs;
     eventually(async || logged().contains("a notification is not ours")).await;
     for secret in [SECRET_KEY, PUBLISHABLE_KEY, &ours, &theirs, &forged, tail] {
         // What the client's own libraries in this process log of their requests is not ours.

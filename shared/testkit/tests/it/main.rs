@@ -1,6 +1,7 @@
 //! What other crates' tests rely on.
 #![expect(clippy::unwrap_used, reason = "clippy allows it in tests, but not in what they share")]
 
+mod image_registry;
 mod rest;
 
 use std::time::Duration;

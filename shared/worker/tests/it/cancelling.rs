@@ -83,7 +83,7 @@ async fn a_cancellation_is_heard_while_all_hands_are_full_and_while_asleep(way: 
         let mut working = hall.start(handlers.clone(), settings(&format!("w{slots}"), slots));
         let id = hall.probe("x").await;
         hall.until_status(id, "claimed").await;
-        if slots == 2 && way != Way::Poll {
+        if slots == 2 && !matches!(way, Way::Pooled | Way::Poll) {
             hall.until("select exists (select from cogo.parked where worker = 'w2')").await;
         }
         hall.bus.cancel(id.try_into().unwrap(), "x").await.unwrap();

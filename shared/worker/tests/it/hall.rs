@@ -114,7 +114,7 @@ pub(crate) fn settings(holder: &str, slots: usize) -> WorkerSettings {
         worker_beat: Duration::from_secs(3600),
         pod_uid: None,
         cogo_image: None,
-        cogo_digest: None,
+        cogo_image_digest: None,
         cogo_release_id: None,
     }
 }

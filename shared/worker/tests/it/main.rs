@@ -5,5 +5,6 @@ mod cancelling;
 mod fleet;
 mod hall;
 mod handling;
+mod pooler;
 mod restarting;
 mod stopping;

@@ -10,7 +10,7 @@ use worker::{Cx, Handlers, Received, Settle};
 
 use crate::hall::{generous, patient, settings, start};
 
-testkit::over_both!(a_restart_of_the_database_under_load_loses_nothing);
+testkit::on_every_wire!(a_restart_of_the_database_under_load_loses_nothing);
 
 const DATABASE: &str = "restarting";
 const MESSAGES: i64 = 400;

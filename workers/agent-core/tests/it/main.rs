@@ -6,6 +6,7 @@ mod deciding;
 mod document;
 mod fixture;
 mod following;
+mod images;
 mod limits;
 mod nonsense;
 mod public_keys;

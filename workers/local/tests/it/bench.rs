@@ -1,5 +1,4 @@
 use serde_json::Value;
-use testkit::Program;
 
 use crate::running::{Cogo, Said};
 
@@ -7,7 +6,7 @@ use crate::running::{Cogo, Said};
 fn every_way_a_worker_hears_is_measured_side_by_side() {
     let line = "bench bus --output json --messages 5 --via poll,realtime,postgres_changes";
     let mut command = Cogo::nowhere().command(&line.split(' ').collect::<Vec<_>>());
-    command.env("COGO_POSTGREST", Program::find("postgrest", "COGO_POSTGREST"));
+    command.env("COGO_POSTGREST", testkit::POSTGREST.find().unwrap());
     let said = Said::from(command.output().unwrap());
     assert_eq!(said.code, Some(0), "{}", said.err);
     let report: Value = serde_json::from_str(&said.out).unwrap();

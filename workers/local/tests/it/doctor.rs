@@ -1,3 +1,5 @@
+use testkit::{Pooler, Pooling};
+
 use crate::running::{Cogo, Said, eventually};
 
 fn verdict(said: &Said, check: &str) -> String {
@@ -81,10 +83,30 @@ async fn a_database_without_our_functions_is_to_be_migrated() {
 #[tokio::test]
 async fn behind_a_pooler_in_transaction_mode_doctor_says_what_follows() {
     let db = testkit::database().await;
-    let said = Cogo::at(&db).run(&["doctor", "--db-session", "transaction"]);
+    let pooler = Pooler::before(&db.url(), Pooling::Transaction).await;
+    let said = Cogo::at_url(&pooler.url()).run(&["doctor"]);
     assert_eq!(verdict(&said, "session mode"), "!");
     assert_eq!(verdict(&said, "migrations"), "!");
     assert!(said.out.contains("workers poll, up to a second late"), "{}", said.out);
+}
+
+#[tokio::test]
+async fn a_pooler_in_transaction_mode_that_passes_for_a_session_is_found_out() {
+    let db = testkit::database().await;
+    let pooler = Pooler::before(&db.url(), Pooling::Transaction).await;
+    let said = Cogo::at_url(&pooler.url()).run(&["doctor", "--db-session", "session"]);
+    assert_eq!(said.code, Some(1), "{}", said.out);
+    assert!(said.out.contains("set DB_SESSION=transaction"), "{}", said.out);
+}
+
+#[tokio::test]
+async fn behind_a_pooler_in_session_mode_nothing_is_amiss() {
+    let db = testkit::database().await;
+    let pooler = Pooler::before(&db.url(), Pooling::Session).await;
+    let said = Cogo::at_url(&pooler.url()).run(&["doctor"]);
+    for check in ["session mode", "doorbell", "migrations"] {
+        assert_eq!(verdict(&said, check), "✓", "{}", said.out);
+    }
 }
 
 #[tokio::test]

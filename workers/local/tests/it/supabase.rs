@@ -141,7 +141,7 @@ async fn the_example_is_rung_over_realtime() {
     let env = place.env();
     let mut watch = Program::start(|folder| {
         std::fs::write(folder.join("watch.ts"), patient)?;
-        let mut deno = Command::new(Program::find("deno", "COGO_DENO"));
+        let mut deno = Command::new(testkit::DENO.find().unwrap());
         deno.args([
             "run",
             "--cached-only",

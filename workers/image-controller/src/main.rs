@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    boot::run("image-controller", image_controller::run)
+}
