@@ -2,6 +2,7 @@
 //! workers say on the bus; everything between is what ships.
 #![expect(clippy::unwrap_used, reason = "clippy allows it in tests, but not in what they share")]
 
+mod beating_workers;
 mod bed;
 mod canaries;
 mod fates;
