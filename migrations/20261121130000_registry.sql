@@ -103,7 +103,7 @@ create table public.agent_catalog (
         length(kube_namespace) <= 63 and length(deployment) <= 56 and length(container) <= 63
         and (kube_namespace || '/' || deployment || '/' || container) ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?(/[a-z0-9]([a-z0-9-]*[a-z0-9])?){2}$'),
     constraint paused_has_a_reason check (paused = (paused_reason is not null)),
-    constraint one_agent_a_container unique (kube_namespace, deployment, container)
+    constraint one_agent_a_deployment unique (kube_namespace, deployment)
 );
 comment on table public.agent_catalog is 'The agents, where their images come from and where they run.';
 comment on column public.agent_catalog.id is 'Agent id.';
