@@ -412,7 +412,7 @@ async fn the_crate_passes_on_what_is_wrong_in_the_words_of_the_database(way: Way
         (large, "payload is too large"),
     ] {
         let error = on.bus.publish(message).await.unwrap_err();
-        assert!(error.to_string().contains(named), "{error}");
+        assert!(error.to_string().contains(named), "{error:?}");
         assert_eq!(error.disposition(), db::Disposition::GiveUp);
     }
     let gone = 4711.try_into().unwrap();

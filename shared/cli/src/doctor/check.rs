@@ -39,6 +39,9 @@ pub(super) fn failed(check: &'static str, error: &BusError) -> Check {
         BusError::Db(error) if is_not_exposed(error) => {
             wrong(check, Chain(&**error).to_string(), RELOAD)
         }
+        BusError::Db(error) if is_of_another_session(error) => {
+            wrong(check, Chain(&**error).to_string(), POOLER)
+        }
         BusError::Db(error) => broken(check, &**error),
         other => broken(check, other),
     }
@@ -52,6 +55,14 @@ pub(super) fn broken(check: &'static str, error: &(impl Diagnostic + 'static)) -
 
 const RELOAD: &str = "run `cogo db migrate`; if nothing is pending, the REST API has not noticed: \
                       notify pgrst, 'reload schema'";
+
+pub(super) const POOLER: &str =
+    "a pooler in transaction mode may stand between: set DB_SESSION=transaction";
+
+/// A statement that was prepared is not there, or one is that nobody prepared.
+fn is_of_another_session(error: &DbError) -> bool {
+    error.code().is_some_and(|code| ["26000", "42P05"].contains(&code.code()))
+}
 
 /// PostgREST does not know a function: it is not there, or came after the last look.
 fn is_not_exposed(error: &DbError) -> bool {

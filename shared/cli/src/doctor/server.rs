@@ -3,7 +3,7 @@ use std::time::Duration;
 use bus::{Bus, Doorbell, Server};
 use db::SessionMode;
 
-use super::check::{Check, advice, failed, fine, wrong};
+use super::check::{Check, POOLER, advice, failed, fine, wrong};
 use crate::human::duration;
 
 /// Leases do not depend on it, but people who compare logs do.
@@ -83,11 +83,7 @@ pub(super) async fn doorbell(bus: &Bus) -> Check {
             "somebody listens and does not read, or the server is far away or overloaded",
         ),
         Ok(Some(took)) => fine(check, format!("a ring comes back in {}", duration(took))),
-        Ok(None) => wrong(
-            check,
-            "we rang ourselves and heard nothing for 5 s".to_owned(),
-            "a pooler in transaction mode may stand between: set DB_SESSION=transaction",
-        ),
+        Ok(None) => wrong(check, "we rang ourselves and heard nothing for 5 s".to_owned(), POOLER),
         Err(error) => failed(check, &error),
     }
 }
