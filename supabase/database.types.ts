@@ -65,6 +65,81 @@ export type MessageState = {
 export type Database = {
   public: {
     Tables: {
+      agent_catalog: {
+        Row: {
+          active_release_id: string | null;
+          agent_name: string;
+          autodeploy_enabled: boolean;
+          container: string;
+          created_at: string;
+          default_tag: string;
+          deployment: string;
+          failures: number;
+          fence: number;
+          held_by: string | null;
+          held_until: string | null;
+          id: string;
+          kube_namespace: string;
+          paused: boolean;
+          paused_reason: string | null;
+          pinned_release_id: string | null;
+          pinned_tag: string | null;
+          registry_account_id: string | null;
+          repo: string;
+          role: string | null;
+          service: string | null;
+          updated_at: string;
+        };
+        Insert: {
+          active_release_id?: string | null;
+          agent_name: string;
+          autodeploy_enabled?: boolean;
+          container?: string;
+          created_at?: string;
+          default_tag?: string;
+          deployment: string;
+          failures?: number;
+          fence?: number;
+          held_by?: string | null;
+          held_until?: string | null;
+          id?: string;
+          kube_namespace?: string;
+          paused?: boolean;
+          paused_reason?: string | null;
+          pinned_release_id?: string | null;
+          pinned_tag?: string | null;
+          registry_account_id?: string | null;
+          repo: string;
+          role?: string | null;
+          service?: string | null;
+          updated_at?: string;
+        };
+        Update: {
+          active_release_id?: string | null;
+          agent_name?: string;
+          autodeploy_enabled?: boolean;
+          container?: string;
+          created_at?: string;
+          default_tag?: string;
+          deployment?: string;
+          failures?: number;
+          fence?: number;
+          held_by?: string | null;
+          held_until?: string | null;
+          id?: string;
+          kube_namespace?: string;
+          paused?: boolean;
+          paused_reason?: string | null;
+          pinned_release_id?: string | null;
+          pinned_tag?: string | null;
+          registry_account_id?: string | null;
+          repo?: string;
+          role?: string | null;
+          service?: string | null;
+          updated_at?: string;
+        };
+        Relationships: [];
+      };
       agent_messages_dlq: {
         Row: {
           attempts: number;
@@ -163,6 +238,7 @@ export type Database = {
       };
       bus_routes: {
         Row: {
+          allow_secrets: boolean;
           allowed_targets: string[] | null;
           backoff_base: string;
           backoff_cap: string;
@@ -182,6 +258,7 @@ export type Database = {
           ttl: string | null;
         };
         Insert: {
+          allow_secrets?: boolean;
           allowed_targets?: string[] | null;
           backoff_base?: string;
           backoff_cap?: string;
@@ -201,6 +278,7 @@ export type Database = {
           ttl?: string | null;
         };
         Update: {
+          allow_secrets?: boolean;
           allowed_targets?: string[] | null;
           backoff_base?: string;
           backoff_cap?: string;
@@ -350,6 +428,102 @@ export type Database = {
         };
         Relationships: [];
       };
+      image_tag_history: {
+        Row: {
+          agent_id: string;
+          built_at: string | null;
+          built_by: string | null;
+          canary: Json | null;
+          changelog_url: string | null;
+          created_at: string;
+          deadline_at: string | null;
+          digest: string | null;
+          extended: boolean;
+          failed_in: string | null;
+          failure_code: string | null;
+          failure_detail: string | null;
+          finished_at: string | null;
+          forced: boolean;
+          generation: number | null;
+          id: string;
+          phase: string;
+          previous_id: string | null;
+          requested_at: string;
+          restored_ms: number | null;
+          rollback_of: string | null;
+          rollout_status: string;
+          seq: number;
+          started_at: string | null;
+          tag: string;
+          template_hash: string | null;
+          trace_id: string;
+          verdict_ms: number | null;
+          wanted: boolean;
+        };
+        Insert: {
+          agent_id: string;
+          built_at?: string | null;
+          built_by?: string | null;
+          canary?: Json | null;
+          changelog_url?: string | null;
+          created_at?: string;
+          deadline_at?: string | null;
+          digest?: string | null;
+          extended?: boolean;
+          failed_in?: string | null;
+          failure_code?: string | null;
+          failure_detail?: string | null;
+          finished_at?: string | null;
+          forced?: boolean;
+          generation?: number | null;
+          id?: string;
+          phase?: string;
+          previous_id?: string | null;
+          requested_at?: string;
+          restored_ms?: number | null;
+          rollback_of?: string | null;
+          rollout_status?: never;
+          seq?: never;
+          started_at?: string | null;
+          tag: string;
+          template_hash?: string | null;
+          trace_id?: string;
+          verdict_ms?: number | null;
+          wanted?: boolean;
+        };
+        Update: {
+          agent_id?: string;
+          built_at?: string | null;
+          built_by?: string | null;
+          canary?: Json | null;
+          changelog_url?: string | null;
+          created_at?: string;
+          deadline_at?: string | null;
+          digest?: string | null;
+          extended?: boolean;
+          failed_in?: string | null;
+          failure_code?: string | null;
+          failure_detail?: string | null;
+          finished_at?: string | null;
+          forced?: boolean;
+          generation?: number | null;
+          id?: string;
+          phase?: string;
+          previous_id?: string | null;
+          requested_at?: string;
+          restored_ms?: number | null;
+          rollback_of?: string | null;
+          rollout_status?: never;
+          seq?: never;
+          started_at?: string | null;
+          tag?: string;
+          template_hash?: string | null;
+          trace_id?: string;
+          verdict_ms?: number | null;
+          wanted?: boolean;
+        };
+        Relationships: [];
+      };
       intents: {
         Row: {
           created_at: string;
@@ -380,6 +554,81 @@ export type Database = {
           payload_schema?: Json;
           target?: string;
           updated_at?: string;
+        };
+        Relationships: [];
+      };
+      k8s_pull_secret_links: {
+        Row: {
+          content_hash: string | null;
+          created_at: string;
+          failure_code: string | null;
+          failure_detail: string | null;
+          id: string;
+          kube_namespace: string;
+          last_synced_at: string | null;
+          managed_by: string;
+          refresh_at: string | null;
+          registry_account_id: string;
+          secret_name: string;
+        };
+        Insert: {
+          content_hash?: string | null;
+          created_at?: string;
+          failure_code?: string | null;
+          failure_detail?: string | null;
+          id?: string;
+          kube_namespace: string;
+          last_synced_at?: string | null;
+          managed_by?: string;
+          refresh_at?: string | null;
+          registry_account_id: string;
+          secret_name: string;
+        };
+        Update: {
+          content_hash?: string | null;
+          created_at?: string;
+          failure_code?: string | null;
+          failure_detail?: string | null;
+          id?: string;
+          kube_namespace?: string;
+          last_synced_at?: string | null;
+          managed_by?: string;
+          refresh_at?: string | null;
+          registry_account_id?: string;
+          secret_name?: string;
+        };
+        Relationships: [];
+      };
+      registry_accounts: {
+        Row: {
+          created_at: string;
+          credential_ref: string | null;
+          description: string;
+          id: string;
+          namespace: string;
+          provider: string;
+          read_only: boolean;
+          registry_url: string;
+        };
+        Insert: {
+          created_at?: string;
+          credential_ref?: string | null;
+          description?: string;
+          id?: string;
+          namespace: string;
+          provider: string;
+          read_only?: boolean;
+          registry_url: string;
+        };
+        Update: {
+          created_at?: string;
+          credential_ref?: string | null;
+          description?: string;
+          id?: string;
+          namespace?: string;
+          provider?: string;
+          read_only?: boolean;
+          registry_url?: string;
         };
         Relationships: [];
       };
@@ -808,6 +1057,82 @@ export type Database = {
       intent_undecided: {
         Args: { p_most?: number };
         Returns: number;
+      };
+      pull_secret_failed: {
+        Args: { p_link: string; p_code: string; p_detail: string; p_next_ms: number };
+        Returns: boolean;
+      };
+      pull_secret_synced: {
+        Args: { p_link: string; p_content_hash: string; p_next_ms: number };
+        Returns: boolean;
+      };
+      pull_secrets_due: {
+        Args: { p_limit?: number };
+        Returns: Json;
+      };
+      registry_agents: {
+        Args: { p_agent?: string };
+        Returns: Json;
+      };
+      registry_list_accounts: {
+        Args: Record<PropertyKey, never>;
+        Returns: Json;
+      };
+      registry_pause: {
+        Args: { p_agent: string; p_paused: boolean; p_reason?: string };
+        Returns: boolean;
+      };
+      registry_promote: {
+        Args: { p_agent: string; p_tag: string; p_force?: boolean; p_canary?: Json };
+        Returns: { release_id: string; phase: string; trace_id: string }[];
+      };
+      registry_put_account: {
+        Args: { p_account: Json };
+        Returns: Database["public"]["Tables"]["registry_accounts"]["Row"][];
+      };
+      registry_put_agent: {
+        Args: { p_agent: Json };
+        Returns: Database["public"]["Tables"]["agent_catalog"]["Row"][];
+      };
+      registry_put_pull_secret: {
+        Args: { p_account: string; p_kube_namespace: string; p_secret_name: string; p_managed_by?: string };
+        Returns: string;
+      };
+      registry_record_tag: {
+        Args: { p_agent: string; p_tag: string; p_digest?: string; p_built_by?: string; p_built_at?: string; p_changelog_url?: string; p_trace_id?: string; p_canary?: Json };
+        Returns: { release_id: string; phase: string; trace_id: string; attached: boolean }[];
+      };
+      registry_releases: {
+        Args: { p_agent?: string; p_limit?: number; p_release?: string };
+        Returns: Json;
+      };
+      registry_rollback: {
+        Args: { p_agent: string; p_to_tag?: string };
+        Returns: { release_id: string; phase: string; trace_id: string }[];
+      };
+      rollout_advance: {
+        Args: { p_release: string; p_fence: number; p_to: string; p_facts?: Json };
+        Returns: { accepted: boolean; phase: string; why: string }[];
+      };
+      rollout_heartbeats: {
+        Args: { p_releases: string[] };
+        Returns: Json;
+      };
+      rollout_let_go: {
+        Args: { p_holder: string };
+        Returns: number;
+      };
+      rollout_outcomes: {
+        Args: { p_releases: string[]; p_since_ms: number; p_newest?: number };
+        Returns: Json;
+      };
+      rollout_pulse: {
+        Args: { p_except: string[]; p_recent_ms: number; p_silent_ms: number };
+        Returns: { workers: number; silent: number }[];
+      };
+      rollout_take: {
+        Args: { p_holder: string; p_hold_ms?: number };
+        Returns: Json;
       };
     };
     Enums: { [_ in never]: never };
