@@ -11,9 +11,9 @@ ARG BINARIES=compile
 WORKDIR /src
 COPY . .
 RUN set -eu; \
-    mkdir -p /out/bin /out/root/etc/ssl/certs /out/toolchain; \
-    install -d -m 1777 /out/root/tmp; \
-    cp /etc/ssl/certs/ca-certificates.crt /out/root/etc/ssl/certs/; \
+    mkdir -p /out/bin /out/files/etc/ssl/certs /out/toolchain; \
+    install -d -m 1777 /out/files/tmp; \
+    cp /etc/ssl/certs/ca-certificates.crt /out/files/etc/ssl/certs/; \
     if [ "$BINARIES" = dist ]; then cp dist/* /out/bin/; exit; fi; \
     [ "$BINARIES" = compile ] || { echo "BINARIES is compile or dist, not $BINARIES" >&2; exit 1; }; \
     host=$(rustc -vV | sed -n 's/^host: //p'); \
@@ -37,7 +37,7 @@ LABEL org.opencontainers.image.version=$VERSION \
       org.opencontainers.image.licenses=Apache-2.0 \
       org.opencontainers.image.vendor=Cogo \
       cogo.component.version=$COMPONENT_VERSION
-COPY --from=programs /out/root/ /
+COPY --from=programs /out/files/ /
 USER 65532:65532
 
 FROM static AS agent-core

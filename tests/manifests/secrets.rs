@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::rendered::K8S;
-use crate::tools;
 
 const URL: &str = "https://abcdefgh.supabase.co";
 const KEY: &str = "sb_secret_canary-b1f0c2";
@@ -31,7 +30,7 @@ fn secrets(notes: &Path, arguments: &[&str], said: &str) -> Output {
     let mut command = Command::new(format!("{K8S}/secrets"));
     command.args(arguments).env("NOTES", notes);
     command.env("PATH", format!("{}:/usr/bin:/bin", notes.display()));
-    command.env("TOOLS", tools::path());
+    command.env("TOOLS", testkit::tools_path());
     let mut running = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -8,7 +8,6 @@
 
 mod base;
 mod bounds;
-mod digest;
 mod error;
 mod manifest;
 mod pack;
@@ -19,9 +18,9 @@ mod store;
 mod unpack;
 
 pub use bounds::Bounds;
-pub use digest::{Digest, InvalidDigest};
 pub use error::{ArtifactError, Refusal};
 pub use manifest::{About, Manifest, ManifestFile};
+pub use model::{Digest, InvalidDigest};
 pub use place::Place;
 pub use settings::{ArtifactSettings, S3Style};
 pub use store::{Artifact, Store};

@@ -40,7 +40,7 @@ pub(crate) fn pack(folder: &Path, bounds: &Bounds) -> Result<Packed, ArtifactErr
     let Sink { file, hash, size, .. } = sink;
     let mut file = file.into_inner().map_err(|error| temporary()(error.into_error()))?;
     file.rewind().map_err(temporary())?;
-    Ok(Packed { file, digest: Digest::finished(hash), size, files })
+    Ok(Packed { file, digest: Digest::from(hash), size, files })
 }
 
 /// Every file, by where it lies; a link within the tree stands for the file it leads to.
@@ -129,7 +129,7 @@ fn append(
     if read != size || more > 0 {
         return Err(changed().into());
     }
-    let sha256 = Digest::finished(hash).hex();
+    let sha256 = Digest::from(hash).hex();
     Ok(ManifestFile { path: place.as_str().to_owned(), size, sha256, executable })
 }
 

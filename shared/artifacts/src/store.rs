@@ -138,7 +138,7 @@ impl Store {
             sha2::Digest::update(&mut hash, &chunk);
             file.write_all(&chunk).await.map_err(trouble())?;
         }
-        let actual = Digest::finished(hash);
+        let actual = Digest::from(hash);
         if actual != *digest {
             return Err(ArtifactError::WrongDigest { expected: *digest, actual });
         }

@@ -28,8 +28,9 @@ mod words;
 
 pub use apply::ApplyError;
 pub use cluster::{Cluster, ConnectError};
+pub use model::Disposition;
 pub use observe::ObserveError;
 pub use pull_secret::{Kept, PullSecret, PullSecretError, PullSecretState};
 pub use settings::ClusterSettings;
 pub use target::{Applied, CanaryRoute, Fence, Release, Target};
-pub use trouble::{Disposition, Trouble};
+pub use trouble::Trouble;

@@ -2,17 +2,9 @@ use std::time::Duration;
 
 use kube::core::Status;
 use miette::Diagnostic;
+use model::Disposition;
 
 use crate::printable::printable;
-
-/// What to do about a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disposition {
-    /// It passes by itself: try again later.
-    Retry,
-    /// It lasts until somebody changes something.
-    GiveUp,
-}
 
 /// What is wrong between us and Kubernetes. Of what a server says only words with a fixed meaning
 /// are taken over: its messages may repeat what it was sent.

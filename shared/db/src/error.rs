@@ -2,6 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use model::Disposition;
 use realtime::{InvalidEndpoint, RestError};
 use tokio_postgres::Error;
 use tokio_postgres::error::{ErrorPosition, SqlState};
@@ -85,13 +86,6 @@ pub enum DbError {
 
     #[error("could not run {statement}")]
     Statement { statement: &'static str, source: Trouble },
-}
-
-/// Whether the same call may succeed later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disposition {
-    Retry,
-    GiveUp,
 }
 
 /// What went wrong underneath: the server said so, or the way to it failed.

@@ -6,7 +6,8 @@ use sha2::{Digest as _, Sha256};
 use crate::quote;
 use crate::text_type;
 
-/// What an image is, whatever it is called: `sha256:` and 64 hexadecimal digits.
+/// What some bytes are, an image or an artifact, whatever it is called: `sha256:` and 64 hexadecimal
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -33,13 +34,19 @@ impl Digest {
     }
 }
 
+impl From<Sha256> for Digest {
+    fn from(hash: Sha256) -> Self {
+        Self(hash.finalize().into())
+    }
+}
+
 impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let invalid = || InvalidDigest(text.to_owned());
         let digits = text.strip_prefix(ALGORITHM).ok_or_else(invalid)?;
-        // One written form only, or the same image would have many names.
+        // One written form only, or the same bytes would have many names.
         if digits.bytes().any(|digit| digit.is_ascii_uppercase()) {
             return Err(invalid());
         }

@@ -7,6 +7,7 @@
 mod agent_name;
 mod credential_ref;
 mod digest;
+mod disposition;
 mod duration;
 #[cfg(test)]
 mod matching;
@@ -32,6 +33,7 @@ mod word;
 pub use agent_name::{AgentName, InvalidAgentName};
 pub use credential_ref::{CredentialRef, InvalidCredentialRef};
 pub use digest::{Digest, InvalidDigest};
+pub use disposition::Disposition;
 pub use duration::{InvalidDuration, duration};
 pub use message_id::{InvalidMessageId, MessageId};
 pub use nearest::nearest;

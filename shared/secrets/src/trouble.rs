@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use miette::Diagnostic;
-use model::CredentialRef;
+use model::{CredentialRef, Disposition};
 
 use crate::settings::VaultAuth;
 
@@ -31,15 +31,6 @@ impl Diagnostic for ResolveError {
 fn again(again_in: Option<Duration>) -> String {
     let told = |wait: Duration| format!(", as of late; tried again in {} s", wait.as_secs().max(1));
     again_in.map(told).unwrap_or_default()
-}
-
-/// What to do about a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disposition {
-    /// It passes by itself: try again later.
-    Retry,
-    /// It lasts until somebody changes something.
-    GiveUp,
 }
 
 /// What is wrong. Nothing in here was said by a server or is a part of a secret: a gateway in

@@ -2,8 +2,8 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use localstack::{DOCKER_REGISTRY, ImageFormat, ImagePusher, htpasswd, image_registry_config};
-use model::{Digest, Secret};
+use localstack::{DOCKER_REGISTRY, ImagePusher, htpasswd, image_registry_config};
+use model::Secret;
 
 use crate::Program;
 
@@ -14,7 +14,7 @@ use crate::Program;
 /// # async fn test() {
 /// let registry = testkit::ImageRegistry::start().await;
 /// let labels = [("cogo.component", "codegen-worker")];
-/// let digest = registry.push("acme/cogo-codegen-worker", "v1.2.3", &labels).await;
+/// let digest = registry.pusher().push("acme/cogo-codegen-worker", "v1.2.3", &labels).await.unwrap();
 /// # }
 /// ```
 pub struct ImageRegistry {
@@ -81,51 +81,9 @@ impl ImageRegistry {
         self.program.log()
     }
 
-    /// An image for linux/amd64 with nothing in it but labels.
-    pub async fn push(&self, path: &str, tag: &str, labels: &[(&str, &str)]) -> Digest {
-        self.pusher.push(path, tag, labels).await.expect("it can be pushed")
-    }
-
-    /// One such image for each platform, and an index over them.
-    pub async fn push_index(
-        &self,
-        format: ImageFormat,
-        path: &str,
-        tag: &str,
-        platforms: &[&str],
-        labels: &[(&str, &str)],
-    ) -> Digest {
-        let pushed = self.pusher.push_index(format, path, tag, platforms, labels).await;
-        pushed.expect("it can be pushed")
-    }
-
-    /// For a platform, in either format. `name` is a tag, or the image's own digest.
-    pub async fn push_one(
-        &self,
-        format: ImageFormat,
-        path: &str,
-        name: &str,
-        platform: &str,
-        labels: &[(&str, &str)],
-    ) -> Digest {
-        let pushed = self.pusher.push_one(format, path, name, platform, labels).await;
-        pushed.expect("it can be pushed")
-    }
-
-    /// Whatever it is, under a tag or its own digest.
-    pub async fn put_manifest(
-        &self,
-        path: &str,
-        name: &str,
-        media_type: &str,
-        body: &str,
-    ) -> Digest {
-        let put = self.pusher.put_manifest(path, name, media_type, body).await;
-        put.expect("it can be pushed")
-    }
-
-    pub async fn put_blob(&self, path: &str, body: &[u8]) -> Digest {
-        self.pusher.put_blob(path, body).await.expect("it can be pushed")
+    /// Puts images into it.
+    pub fn pusher(&self) -> &ImagePusher {
+        &self.pusher
     }
 
     async fn serves(&mut self, deadline: Instant) -> bool {

@@ -21,6 +21,7 @@ mod shared;
 mod statements;
 mod supabase;
 mod test_db;
+mod tools;
 mod vault;
 mod way;
 
@@ -38,5 +39,6 @@ pub use standin::{Awkward, Rate};
 pub use statements::all_are_listed;
 pub use supabase::Supabase;
 pub use test_db::{Caller, TestDb, database};
+pub use tools::tools_path;
 pub use vault::Vault;
 pub use way::{Reached, Way};

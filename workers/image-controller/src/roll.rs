@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster::{ApplyError, Disposition};
+use cluster::{Applied, ApplyError, Disposition};
 use registry::{Facts, Phase, Rollout};
 use telemetry::Chain;
 use tokio::sync::watch;
@@ -141,33 +141,36 @@ impl Controller {
         {
             return self.could_not_apply(trial, &error).await;
         }
-        match self.cluster.deploy(&target, &release).await {
-            Ok(applied) => {
-                trial.generation = applied.generation;
-                let generation = Some(applied.generation);
-                self.advance(trial, Phase::Verifying, Facts { generation, ..Facts::default() })
-                    .await
-            }
-            Err(error) => self.could_not_apply(trial, &error).await,
-        }
+        let applied = self.cluster.deploy(&target, &release).await;
+        self.applied(trial, Phase::Verifying, applied).await
     }
 
     async fn deploy_canary(&self, trial: &mut OnTrial) -> Next {
         let (Some(release), Some(route)) = (trial.release(), trial.canary()) else {
             return Next::Over;
         };
-        match self.cluster.canary(&trial.target(), &release, &route).await {
-            Ok(applied) => {
-                trial.generation = applied.generation;
-                let generation = Some(applied.generation);
-                let facts = Facts { generation, ..Facts::default() };
-                self.advance(trial, Phase::CanaryVerifying, facts).await
+        let applied = self.cluster.canary(&trial.target(), &release, &route).await;
+        self.applied(trial, Phase::CanaryVerifying, applied).await
+    }
+
+    /// What was changed is watched from now on.
+    pub(crate) async fn applied(
+        &self,
+        trial: &mut OnTrial,
+        to: Phase,
+        applied: Result<Applied, ApplyError>,
+    ) -> Next {
+        match applied {
+            Ok(Applied { generation, .. }) => {
+                trial.generation = generation;
+                let facts = Facts { generation: Some(generation), ..Facts::default() };
+                self.advance(trial, to, facts).await
             }
             Err(error) => self.could_not_apply(trial, &error).await,
         }
     }
 
-    pub(crate) async fn could_not_apply(&self, trial: &mut OnTrial, error: &ApplyError) -> Next {
+    async fn could_not_apply(&self, trial: &mut OnTrial, error: &ApplyError) -> Next {
         if matches!(error, ApplyError::Overtaken { .. }) {
             info!(agent.name = %trial.row.agent_name, "another controller has taken over");
             return Next::Over;

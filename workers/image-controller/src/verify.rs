@@ -219,15 +219,8 @@ impl Controller {
     async fn deploy_again(&self, trial: &mut OnTrial, release: &Release) -> Next {
         let (name, tag) = (&trial.row.agent_name, &trial.row.tag);
         warn!(agent.name = %name, "somebody changed the Deployment of {name}; putting {tag} back");
-        match self.cluster.deploy(&trial.target(), release).await {
-            Ok(applied) => {
-                trial.generation = applied.generation;
-                let generation = Some(applied.generation);
-                self.advance(trial, Phase::Verifying, Facts { generation, ..Facts::default() })
-                    .await
-            }
-            Err(error) => self.could_not_apply(trial, &error).await,
-        }
+        let applied = self.cluster.deploy(&trial.target(), release).await;
+        self.applied(trial, Phase::Verifying, applied).await
     }
 }
 

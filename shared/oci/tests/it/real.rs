@@ -33,10 +33,10 @@ async fn a_tag_is_what_was_pushed_last_under_it() {
     let server = ImageRegistry::start().await;
     let (client, repo) = (client(&server), repo(&server));
     client.check().await.unwrap();
-    let first = server.push(repo.path(), "v1.2.3", &LABELS).await;
+    let first = server.pusher().push(repo.path(), "v1.2.3", &LABELS).await.unwrap();
     assert_eq!(client.resolve(&repo, &tag("v1.2.3")).await, Ok(first));
 
-    let moved = server.push(repo.path(), "v1.2.3", &LABELS[..1]).await;
+    let moved = server.pusher().push(repo.path(), "v1.2.3", &LABELS[..1]).await.unwrap();
     assert_ne!(moved, first);
     assert_eq!(client.resolve(&repo, &tag("v1.2.3")).await, Ok(moved));
     let image = client.image(&repo, &first).await.unwrap();
@@ -49,8 +49,16 @@ async fn an_image_says_what_it_is_in_either_format() {
     let (client, repo) = (client(&server), repo(&server));
     for format in [ImageFormat::Oci, ImageFormat::Docker] {
         let platforms = ["linux/amd64", "linux/arm64/v8"];
-        let one = server.push_one(format, repo.path(), "v1.2.3", "linux/arm64/v8", &LABELS).await;
-        let index = server.push_index(format, repo.path(), "v1.2.4", &platforms, &LABELS).await;
+        let one = server
+            .pusher()
+            .push_one(format, repo.path(), "v1.2.3", "linux/arm64/v8", &LABELS)
+            .await
+            .unwrap();
+        let index = server
+            .pusher()
+            .push_index(format, repo.path(), "v1.2.4", &platforms, &LABELS)
+            .await
+            .unwrap();
         for (name, digest, has) in [
             ("v1.2.3", one, &["linux/arm64"][..]),
             ("v1.2.4", index, &["linux/amd64", "linux/arm64"]),
@@ -82,7 +90,7 @@ async fn an_image_says_what_it_is_in_either_format() {
 async fn what_is_not_there_is_told_from_what_one_may_not_see() {
     let server = ImageRegistry::start().await;
     let repo = repo(&server);
-    let digest = server.push(repo.path(), "v1.2.3", &[]).await;
+    let digest = server.pusher().push(repo.path(), "v1.2.3", &[]).await.unwrap();
     let known = client(&server);
 
     let error = known.resolve(&repo, &tag("v9.9.9")).await.unwrap_err();
@@ -112,7 +120,7 @@ async fn what_is_not_there_is_told_from_what_one_may_not_see() {
 async fn a_pull_secret_opens_the_registry_that_it_is_for() {
     let server = ImageRegistry::start().await;
     let repo = repo(&server);
-    let digest = server.push(repo.path(), "v1.2.3", &[]).await;
+    let digest = server.pusher().push(repo.path(), "v1.2.3", &[]).await.unwrap();
     let client = client(&server);
     let login = client.login().await.unwrap().unwrap();
     assert_eq!(login.expires_at, None);
@@ -144,7 +152,7 @@ async fn a_login_is_never_shown_to_another_registry() {
 async fn an_artifact_of_another_kind_is_no_image() {
     let server = ImageRegistry::start().await;
     let repo = repo(&server);
-    let config = server.put_blob(repo.path(), b"{}").await;
+    let config = server.pusher().put_blob(repo.path(), b"{}").await.unwrap();
     let chart = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -156,7 +164,11 @@ async fn an_artifact_of_another_kind_is_no_image() {
         "layers": [],
     });
     let kind = "application/vnd.oci.image.manifest.v1+json";
-    let digest = server.put_manifest(repo.path(), "v1.2.3", kind, &chart.to_string()).await;
+    let digest = server
+        .pusher()
+        .put_manifest(repo.path(), "v1.2.3", kind, &chart.to_string())
+        .await
+        .unwrap();
     let error = client(&server).image(&repo, &digest).await.unwrap_err();
     assert!(matches!(error, OciError::NotAnImage { .. }), "{error}");
 }

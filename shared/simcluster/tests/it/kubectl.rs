@@ -1,4 +1,4 @@
-//! kubectl, where there is one, finds its way around.
+//! kubectl finds its way around.
 
 use std::process::Stdio;
 
@@ -14,6 +14,7 @@ async fn kubectl(bed: &Bed, arguments: &[&str], stdin: &str) -> (bool, String) {
     let config = folder.path().join("kubeconfig");
     std::fs::write(&config, bed.kubeconfig()).unwrap();
     let mut child = Command::new("kubectl")
+        .env("PATH", testkit::tools_path())
         .arg("--kubeconfig")
         .arg(&config)
         .args(["--cache-dir", folder.path().to_str().unwrap(), "--namespace", &bed.namespace])
@@ -22,7 +23,7 @@ async fn kubectl(bed: &Bed, arguments: &[&str], stdin: &str) -> (bool, String) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("`make setup` installs kubectl");
     let mut input = child.stdin.take().unwrap();
     input.write_all(stdin.as_bytes()).await.unwrap();
     drop(input);
@@ -31,16 +32,8 @@ async fn kubectl(bed: &Bed, arguments: &[&str], stdin: &str) -> (bool, String) {
     (ended.status.success(), String::from_utf8(said).unwrap())
 }
 
-async fn is_here() -> bool {
-    Command::new("kubectl").arg("version").arg("--client").output().await.is_ok()
-}
-
 #[tokio::test]
 async fn kubectl_applies_shows_patches_and_scales() {
-    if !is_here().await {
-        eprintln!("there is no kubectl on this machine, so it is not asked");
-        return;
-    }
     on_each(async |bed| {
         let deployment = bed.deployment("web", "registry.test/worker:v1.0.0").to_string();
         let apply = ["apply", "--server-side", "--field-manager", "people", "-f", "-"];

@@ -3,10 +3,11 @@ use testkit::{ImageFormat, ImageRegistry};
 #[tokio::test]
 async fn a_registry_serves_what_was_pushed_to_whoever_knows_the_password_and_ends() {
     let registry = ImageRegistry::start().await;
-    let digest = registry.push("acme/app", "v1.2.3", &[("a", "b")]).await;
+    let digest = registry.pusher().push("acme/app", "v1.2.3", &[("a", "b")]).await.unwrap();
     let platforms = ["linux/amd64", "linux/arm/v7"];
-    let index = registry.push_index(ImageFormat::Docker, "acme/app", "v1.2.4", &platforms, &[]);
-    let index = index.await;
+    let index =
+        registry.pusher().push_index(ImageFormat::Docker, "acme/app", "v1.2.4", &platforms, &[]);
+    let index = index.await.unwrap();
     assert_ne!(digest, index);
 
     let http = reqwest::Client::new();

@@ -6,8 +6,20 @@ use kube::api::{Patch, PatchParams};
 use registry::Phase;
 use serde_json::json;
 use simcluster::{Fate, Fault};
+use uuid::Uuid;
 
 use crate::bed::Bed;
+
+/// Its deadline is put off, and no more becomes of it.
+async fn is_held(bed: &Bed, release: Uuid) {
+    bed.until("the deadline to be put off", async || {
+        let client = bed.db.client().await;
+        let sql = "select extended from public.image_tag_history where id = $1";
+        client.query_one(sql, &[&release]).await.unwrap().get::<_, bool>(0).then_some(())
+    })
+    .await;
+    assert_eq!(bed.release(release).await.phase, Phase::Verifying);
+}
 
 #[tokio::test]
 async fn when_the_bus_is_out_nothing_is_called_bad_and_it_goes_on_when_it_is_back() {
@@ -19,13 +31,7 @@ async fn when_the_bus_is_out_nothing_is_called_bad_and_it_goes_on_when_it_is_bac
     let _controller = bed.controller();
     let release = bed.record(&agent, "v1.1.0").await;
     bed.until_phase(release, Phase::Verifying).await;
-    bed.until("the deadline to be put off", async || {
-        let client = bed.db.client().await;
-        let sql = "select extended from public.image_tag_history where id = $1";
-        client.query_one(sql, &[&release]).await.unwrap().get::<_, bool>(0).then_some(())
-    })
-    .await;
-    assert_eq!(bed.release(release).await.phase, Phase::Verifying);
+    is_held(&bed, release).await;
     bed.workers.bus_is_out.store(false, Ordering::Relaxed);
     bed.until_phase(release, Phase::Active).await;
 }
@@ -39,13 +45,7 @@ async fn when_kubernetes_cannot_be_reached_the_state_is_kept() {
     let release = bed.record(&agent, "v1.1.0").await;
     bed.until_phase(release, Phase::Verifying).await;
     bed.sim.faults().unreachable(true);
-    bed.until("the deadline to be put off", async || {
-        let client = bed.db.client().await;
-        let sql = "select extended from public.image_tag_history where id = $1";
-        client.query_one(sql, &[&release]).await.unwrap().get::<_, bool>(0).then_some(())
-    })
-    .await;
-    assert_eq!(bed.release(release).await.phase, Phase::Verifying);
+    is_held(&bed, release).await;
     bed.sim.faults().unreachable(false);
     bed.until_phase(release, Phase::Active).await;
 }
