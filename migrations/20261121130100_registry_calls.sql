@@ -73,7 +73,8 @@ begin
         raise exception using errcode = 'P0002', message = format('%s has no tag `%s`', p_agent, left(p_tag, 128)),
             hint = 'Record it first: cogo images record.';
     elsif v_known.id = v_agent.active_release_id then
-        return query select v_known.id, v_known.phase, v_known.trace_id;
+        -- It runs already: what there is to do is to call off whatever else is on its way.
+        return query select told.* from public.registry_rollback(p_agent, p_tag) as told;
         return;
     end if;
     if p_force then
@@ -198,6 +199,22 @@ end
 $$;
 comment on function cogo.refuse_unknown(jsonb, text[], text) is 'Refuses fields that are not known.';
 
+create function cogo.account_named(p_account text) returns uuid
+language plpgsql stable set search_path = '' as $$
+declare
+    v_account uuid;
+begin
+    select account.id into v_account from public.registry_accounts as account
+    where account.registry_url || '/' || account.namespace = p_account or account.id::text = p_account;
+    if not found then
+        raise exception using errcode = 'P0002', message = format('there is no account `%s`', left(p_account, 128)),
+            hint = 'Write registry/namespace, as in ghcr.io/my-org; cogo accounts list shows them.';
+    end if;
+    return v_account;
+end
+$$;
+comment on function cogo.account_named(text) is 'The account of this registry/namespace, or of this id.';
+
 create function public.registry_put_agent(p_agent jsonb) returns setof public.agent_catalog
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -206,12 +223,7 @@ begin
     perform cogo.refuse_unknown(p_agent, array['agent_name', 'service', 'role', 'repo', 'default_tag', 'account', 'autodeploy_enabled',
         'kube_namespace', 'deployment', 'container'], 'an agent');
     if p_agent ->> 'account' is not null then
-        select account.id into v_account from public.registry_accounts as account
-        where account.registry_url || '/' || account.namespace = p_agent ->> 'account' or account.id::text = p_agent ->> 'account';
-        if not found then
-            raise exception using errcode = 'P0002', message = format('there is no account `%s`', left(p_agent ->> 'account', 128)),
-                hint = 'Write registry/namespace, as in ghcr.io/my-org; cogo accounts list shows them.';
-        end if;
+        v_account := cogo.account_named(p_agent ->> 'account');
     end if;
     return query
     insert into public.agent_catalog as agent (agent_name, service, role, repo, default_tag, registry_account_id, autodeploy_enabled,
@@ -232,17 +244,10 @@ create function public.registry_put_pull_secret(p_account text, p_kube_namespace
 returns uuid
 language plpgsql security definer set search_path = '' as $$
 declare
-    v_account uuid;
     v_link uuid;
 begin
-    select account.id into v_account from public.registry_accounts as account
-    where account.registry_url || '/' || account.namespace = p_account or account.id::text = p_account;
-    if not found then
-        raise exception using errcode = 'P0002', message = format('there is no account `%s`', left(p_account, 128)),
-            hint = 'Write registry/namespace, as in ghcr.io/my-org; cogo accounts list shows them.';
-    end if;
     insert into public.k8s_pull_secret_links as link (registry_account_id, kube_namespace, secret_name, managed_by)
-    values (v_account, p_kube_namespace, p_secret_name, p_managed_by)
+    values (cogo.account_named(p_account), p_kube_namespace, p_secret_name, p_managed_by)
     on conflict (kube_namespace, secret_name) do update set registry_account_id = excluded.registry_account_id, managed_by = excluded.managed_by,
         refresh_at = null, content_hash = null
     returning link.id into v_link;
@@ -266,6 +271,6 @@ create trigger promote_what_is_pinned after update of pinned_tag on public.agent
     when (new.pinned_tag is distinct from old.pinned_tag and new.pinned_release_id is not distinct from old.pinned_release_id)
     execute function cogo.promote_what_is_pinned();
 
-select cogo.protect_functions(cogo.functions_named('cogo', array['agent_named', 'supersede', 'want', 'refuse_unknown', 'promote_what_is_pinned']));
+select cogo.protect_functions(cogo.functions_named('cogo', array['account_named', 'agent_named', 'supersede', 'want', 'refuse_unknown', 'promote_what_is_pinned']));
 select cogo.protect_functions(cogo.functions_named('public', array['registry_record_tag', 'registry_promote', 'registry_rollback', 'registry_pause',
     'registry_put_account', 'registry_put_agent', 'registry_put_pull_secret']), 'service_role, cogo_worker');

@@ -157,6 +157,29 @@ async fn going_back_to_what_runs_calls_off_what_waits() {
 }
 
 #[tokio::test]
+async fn promoting_what_runs_calls_off_what_is_on_its_way() {
+    let on = Fixture::new().await;
+    let running = on.activate("v1.0.0", "one").await;
+    let newer = on.record("v1.0.1").await;
+    on.registry.promote(&name(), &tag("v1.0.1"), false, None).await.unwrap();
+    on.resolve(newer, "two").await;
+    let pin = "update public.agent_catalog set pinned_tag = 'v1.0.0' where agent_name = 'cogo-test-worker'";
+    on.run(pin).await;
+    assert_eq!(on.phase(newer).await, Phase::Superseded);
+    assert!(on.release(running).await.pinned);
+
+    // What has touched the cluster makes room for it instead.
+    let newest = on.record("v1.0.2").await;
+    on.registry.promote(&name(), &tag("v1.0.2"), false, None).await.unwrap();
+    on.resolve(newest, "three").await;
+    on.step(newest, Phase::Deploying, &deadline()).await;
+    let back = on.registry.promote(&name(), &tag("v1.0.0"), false, None).await.unwrap().release_id;
+    assert_ne!(back, running);
+    on.step(back, Phase::Deploying, &deadline()).await;
+    assert_eq!(on.phase(newest).await, Phase::Superseded);
+}
+
+#[tokio::test]
 async fn whoever_writes_pinned_tag_promotes_it() {
     let on = Fixture::new().await;
     let id = on.record("v1.0.0").await;
