@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cluster::Cluster;
 use registry::{Phase, Registry, Rollout};
 use telemetry::Chain;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ pub(crate) struct Controller {
     pub(crate) settings: RolloutSettings,
     pub(crate) canaries: CanarySettings,
     pub(crate) limits: Limits,
+    /// Held by whoever writes a pull secret.
+    pub(crate) keeping: Mutex<()>,
     /// Something has come to an end: there may be something new to do.
     pub(crate) look_again: Notify,
     /// Whether the database was last reached.

@@ -66,6 +66,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> miette::Result<
         settings: settings.rollouts,
         canaries: settings.canaries,
         limits,
+        keeping: tokio::sync::Mutex::default(),
         look_again: tokio::sync::Notify::new(),
         reached: std::sync::atomic::AtomicBool::new(false),
     });

@@ -3,7 +3,7 @@ use std::time::Duration;
 use cluster::PullSecretState;
 use model::Provider;
 use rand::RngExt;
-use registry::{PullSecret, RegistryError};
+use registry::{PullSecret, RegistryError, Rollout};
 use telemetry::Chain;
 use time::OffsetDateTime;
 use tokio::time::sleep;
@@ -43,8 +43,21 @@ impl Controller {
         }
     }
 
+    /// Pods that start without their pull secret are refused, and their release would be blamed.
+    pub(crate) async fn pull_secrets_of(&self, agent: &Rollout) -> Result<(), RegistryError> {
+        for link in self.registry.pull_secrets_due().await? {
+            let is_its_own = link.kube_namespace == agent.kube_namespace
+                && Some(&link.registry_url) == agent.registry_url.as_ref();
+            if is_its_own {
+                self.keep(&link).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Told to be synced only once it is, or is seen to be.
     async fn keep(&self, link: &PullSecret) {
+        let _alone = self.keeping.lock().await;
         let (namespace, name) = (&link.kube_namespace, &link.secret_name);
         let noted: Result<bool, RegistryError> = match self.sync(link).await {
             Ok(Synced { hash, state, next }) => {

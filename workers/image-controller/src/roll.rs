@@ -112,6 +112,10 @@ impl Controller {
 
     /// Nothing is touched before it is known that it can be.
     async fn begin(&self, trial: &mut OnTrial) -> Next {
+        if let Err(error) = self.pull_secrets_of(&trial.row).await {
+            warn!(agent.name = %trial.row.agent_name, error = %Chain(&error), "cannot begin yet");
+            return again();
+        }
         match self.cluster.can_deploy(&trial.target()).await {
             Ok(()) => {
                 let canary = trial.row.canary.is_some();

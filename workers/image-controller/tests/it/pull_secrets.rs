@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use model::Provider;
-use registry::{NewAccount, PullSecretLink};
+use registry::{NewAccount, Phase, PullSecretLink};
 use serde_json::{Value, json};
+use simcluster::Request;
 
 use crate::bed::{Bed, Controller, NAMESPACE};
 
@@ -101,6 +102,22 @@ async fn a_pull_secret_follows_its_account_and_is_written_only_when_that_changes
         from public.k8s_pull_secret_links as link";
     let told: String = client.query_one(sql, &[]).await.unwrap().get(0);
     assert!(!told.contains("hunter2"), "no value is in any row");
+}
+
+#[tokio::test]
+async fn pods_are_not_started_before_their_pull_secret_is_there() {
+    let bed = Bed::new().await;
+    let _controller = controller(&bed);
+    let agent = bed.agent("patient").await;
+    linked(&bed).await;
+    let release = bed.record(&agent, "v1.0.0").await;
+    bed.until_phase(release, Phase::Active).await;
+    let asked = bed.sim.asked();
+    let first = |path: &str| {
+        let made = |it: &&Request| it.path.ends_with(path) && it.verb == "patch";
+        asked.iter().position(|it| made(&it)).unwrap_or_else(|| panic!("{path}: {asked:#?}"))
+    };
+    assert!(first("/secrets/pull") < first("/deployments/cogo-test-patient"), "{asked:#?}");
 }
 
 #[tokio::test]
