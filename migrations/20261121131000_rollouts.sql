@@ -277,7 +277,8 @@ create function public.rollout_pulse(p_except text[], p_recent_ms bigint, p_sile
 language sql stable security definer set search_path = '' as $$
     select count(*), count(*) filter (where worker.seen_at < clock_timestamp() - make_interval(secs => p_silent_ms / 1000.0))
     from public.workers as worker
-    where worker.state in ('ready', 'draining') and not coalesce(worker.release_id = any (p_except), false)
+    -- One that was told to stop falls silent because it ends.
+    where worker.state = 'ready' and not coalesce(worker.release_id = any (p_except), false)
         and worker.seen_at > clock_timestamp() - make_interval(secs => p_recent_ms / 1000.0)
 $$;
 comment on function public.rollout_pulse(text[], bigint, bigint) is

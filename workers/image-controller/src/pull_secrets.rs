@@ -46,9 +46,7 @@ impl Controller {
     /// Pods that start without their pull secret are refused, and their release would be blamed.
     pub(crate) async fn pull_secrets_of(&self, agent: &Rollout) -> Result<(), RegistryError> {
         for link in self.registry.pull_secrets_due().await? {
-            let is_its_own = link.kube_namespace == agent.kube_namespace
-                && Some(&link.registry_url) == agent.registry_url.as_ref();
-            if is_its_own {
+            if link.kube_namespace == agent.kube_namespace {
                 self.keep(&link).await;
             }
         }

@@ -51,7 +51,7 @@ pub struct RolloutSettings {
 
     /// How long an agent stays ours after we were last heard of: the time that is lost when a
     /// controller dies.
-    #[arg(long, env, default_value = "5s", value_parser = duration)]
+    #[arg(long, env, default_value = "3s", value_parser = duration)]
     pub rollout_hold: Duration,
 
     /// Agents that are rolled out at the same time; the others wait.

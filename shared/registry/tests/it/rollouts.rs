@@ -139,6 +139,9 @@ async fn heartbeats_and_the_pulse_of_the_rest_are_told_apart() {
     on.run("update public.workers set seen_at = now() - interval '45 seconds'").await;
     let pulse = on.registry.pulse(&[id], minute, minute / 2).await.unwrap();
     assert_eq!((pulse.workers, pulse.silent), (1, 1));
+    on.run("update public.workers set state = 'draining'").await;
+    let pulse = on.registry.pulse(&[id], minute, minute / 2).await.unwrap();
+    assert_eq!((pulse.workers, pulse.silent), (0, 0), "who was told to stop falls silent anyway");
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 #[derive(Default)]
 pub(crate) struct Workers {
     alive: Mutex<HashMap<String, (PodFacts, WorkerState)>>,
+    /// Held while something is said: what is said later is newer.
+    saying: tokio::sync::Mutex<()>,
     /// Nobody is heard.
     pub(crate) bus_is_out: AtomicBool,
 }
@@ -30,6 +32,7 @@ impl Workers {
     /// Whoever becomes ready says so at once.
     async fn tell_changes(&self, bus: &Bus, mut pods: mpsc::Receiver<PodEvent>) {
         while let Some(event) = pods.recv().await {
+            let _alone = self.saying.lock().await;
             self.say(bus, self.note(event)).await;
         }
     }
@@ -38,8 +41,8 @@ impl Workers {
         let mut every = tokio::time::interval(every);
         loop {
             every.tick().await;
-            let said = self.all();
-            self.say(bus, said).await;
+            let _alone = self.saying.lock().await;
+            self.say(bus, self.all()).await;
         }
     }
 

@@ -6,14 +6,13 @@ use cluster::ClusterSettings;
 use image_controller::{CanarySettings, RolloutSettings, Settings};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::Api;
 use model::AgentName;
 use oci::OciSettings;
 use registry::{Canary, NewAgent, NewTag, Phase, Registry, Release};
 use secrets::SecretsSettings;
 use serde_json::{Value, json};
-use simcluster::{Fate, SimCluster};
+use simcluster::Fate;
 use tempfile::TempDir;
 use testkit::TestDb;
 use tokio::sync::mpsc;
@@ -25,18 +24,16 @@ use uuid::Uuid;
 use crate::beating_workers::Workers;
 use crate::real_workers::work_in;
 use crate::registry_server::RegistryServer;
-
-pub(crate) const NAMESPACE: &str = "agents";
+use crate::server::Server;
 
 /// A cluster, a database, a registry and the workers in the pods. Controllers come and go.
 pub(crate) struct Bed {
     pub(crate) db: TestDb,
     pub(crate) registry: Registry,
-    pub(crate) sim: SimCluster,
+    pub(crate) server: Server,
     pub(crate) images: RegistryServer,
     pub(crate) workers: Arc<Workers>,
     pub(crate) settings: Settings,
-    client: Client,
     _folder: TempDir,
     _beating: JoinSet<()>,
 }
@@ -75,19 +72,18 @@ impl Bed {
         let db = testkit::database().await;
         // As many events as pods of a hundred agents have at once.
         let (on_pod, pods) = mpsc::channel(4096);
-        let sim = SimCluster::start(simcluster::Settings {
+        let server = Server::start(simcluster::Settings {
             pace: match speed {
                 Speed::Fast => 10.0,
                 Speed::Real => 1.0,
             },
-            namespaces: vec![NAMESPACE.to_owned()],
             on_pod: Some(on_pod),
             ..simcluster::Settings::default()
         });
-        let sim = sim.await.unwrap();
+        let server = server.await;
         let folder = TempDir::new().unwrap();
         let kubeconfig = folder.path().join("kubeconfig");
-        sim.write_kubeconfig(&kubeconfig).unwrap();
+        server.write_kubeconfig(&kubeconfig).await;
         let secrets =
             SecretsSettings { kubeconfig: Some(kubeconfig), ..SecretsSettings::default() };
         let settings = Settings {
@@ -120,16 +116,14 @@ impl Bed {
         };
         let images = RegistryServer::start().await;
         let registry = Registry::new(db.db());
-        let client = client(&sim.kubeconfig()).await;
         let bed = Self {
             db,
             registry,
-            sim,
+            server,
             images,
             workers,
             settings,
             _folder: folder,
-            client,
             _beating: beating,
         };
         bed.clear().await;
@@ -150,12 +144,12 @@ impl Bed {
     pub(crate) async fn agent_with(&self, name: &str, replicas: i32) -> AgentName {
         let agent: AgentName = format!("cogo-test-{name}").parse().unwrap();
         let image = format!("{}/acme/placeholder:v0.0.1", self.images.host);
-        self.sim.load(&deployment(agent.as_str(), replicas, &image).to_string()).unwrap();
+        self.server.apply(self.deployment_of(&agent, replicas, &image)).await;
         let repo = format!("{}/acme/{name}", self.images.host).parse().unwrap();
         let mut new = NewAgent::new(agent.clone(), repo);
         new.default_tag = Some("prod".to_owned());
         new.autodeploy_enabled = true;
-        new.kube_namespace = Some(NAMESPACE.to_owned());
+        new.kube_namespace = Some(self.server.namespace.clone());
         self.registry.put_agent(&new).await.unwrap();
         agent
     }
@@ -169,8 +163,8 @@ impl Bed {
         agent
     }
 
-    pub(crate) fn fate(&self, tag: &str, fate: Fate) {
-        self.sim.fates().set(tag, fate);
+    pub(crate) async fn fate(&self, tag: &str, fate: Fate) {
+        self.server.fate(tag, fate).await;
     }
 
     pub(crate) async fn record(&self, agent: &AgentName, tag: &str) -> Uuid {
@@ -234,7 +228,32 @@ impl Bed {
     where
         K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        Api::namespaced(self.client.clone(), NAMESPACE)
+        self.server.api()
+    }
+
+    /// On a real server no other scheduler takes its pods.
+    fn deployment_of(&self, name: &AgentName, replicas: i32, image: &str) -> Value {
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": { "name": name },
+            "spec": {
+                "replicas": replicas,
+                "minReadySeconds": 1,
+                "progressDeadlineSeconds": 45,
+                "revisionHistoryLimit": 3,
+                "selector": { "matchLabels": { "app": name } },
+                "strategy": { "type": "RollingUpdate",
+                    "rollingUpdate": { "maxSurge": "100%", "maxUnavailable": 0 } },
+                "template": {
+                    "metadata": { "labels": { "app": name } },
+                    "spec": { "terminationGracePeriodSeconds": 30, "schedulerName": self.server.namespace, "containers": [{
+                        "name": "worker", "image": image,
+                        "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 } },
+                    }] },
+                },
+            },
+        })
     }
 
     pub(crate) async fn deployment(&self, name: &str) -> Value {
@@ -269,7 +288,7 @@ fn rollouts(speed: Speed) -> RolloutSettings {
     };
     RolloutSettings {
         rollout_every: ms(1000),
-        rollout_hold: ms(5000),
+        rollout_hold: ms(3000),
         rollout_at_once: 200.try_into().unwrap(),
         rollout_deadline: ms(40_000),
         rollout_restore: ms(20_000),
@@ -277,38 +296,6 @@ fn rollouts(speed: Speed) -> RolloutSettings {
         rollout_silent: ms(20_000),
         rollout_beat: ms(25_000),
     }
-}
-
-async fn client(kubeconfig: &str) -> Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = Kubeconfig::from_yaml(kubeconfig).unwrap();
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(config, &options).await.unwrap();
-    Client::try_from(config).unwrap()
-}
-
-fn deployment(name: &str, replicas: i32, image: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": { "name": name, "namespace": NAMESPACE },
-        "spec": {
-            "replicas": replicas,
-            "minReadySeconds": 1,
-            "progressDeadlineSeconds": 45,
-            "revisionHistoryLimit": 3,
-            "selector": { "matchLabels": { "app": name } },
-            "strategy": { "type": "RollingUpdate",
-                "rollingUpdate": { "maxSurge": "100%", "maxUnavailable": 0 } },
-            "template": {
-                "metadata": { "labels": { "app": name } },
-                "spec": { "terminationGracePeriodSeconds": 30, "containers": [{
-                    "name": "worker", "image": image,
-                    "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 } },
-                }] },
-            },
-        },
-    })
 }
 
 /// One process that rolls out, for as long as it is kept.

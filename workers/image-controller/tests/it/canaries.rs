@@ -38,7 +38,7 @@ async fn a_bad_canary_ends_and_the_rest_was_never_touched() {
     let bed = Bed::new().await;
     let agent = bed.running("codegen").await;
     let before = bed.deployment(agent.as_str()).await["spec"].clone();
-    bed.fate("v1.1.0", Fate::CrashAtStart);
+    bed.fate("v1.1.0", Fate::CrashAtStart).await;
     let _controller = bed.controller();
     let release = bed.record_canary(&agent, "v1.1.0", one_tenant()).await;
     let release = bed.until_phase(release, Phase::RolledBack).await;

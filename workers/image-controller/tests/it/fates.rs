@@ -9,7 +9,7 @@ use crate::bed::Bed;
 async fn fails_with(fate: Fate, code: &str) {
     let bed = Bed::new().await;
     let agent = bed.running("codegen").await;
-    bed.fate("v1.1.0", fate);
+    bed.fate("v1.1.0", fate).await;
     let controller = bed.controller();
     let bad = bed.record(&agent, "v1.1.0").await;
     let release = bed.until_phase(bad, Phase::RolledBack).await;
@@ -82,7 +82,7 @@ async fn a_release_that_was_ready_for_a_moment_is_bad() {
 async fn what_comes_and_goes_is_never_well_for_long_enough() {
     let bed = Bed::new().await;
     let agent = bed.running("codegen").await;
-    bed.fate("v1.1.0", Fate::Flapping(Duration::from_secs(3)));
+    bed.fate("v1.1.0", Fate::Flapping(Duration::from_secs(3))).await;
     let _controller = bed.controller();
     let bad = bed.record(&agent, "v1.1.0").await;
     let release = bed.until_phase(bad, Phase::RolledBack).await;
@@ -94,7 +94,7 @@ async fn what_comes_and_goes_is_never_well_for_long_enough() {
 async fn a_slow_start_is_no_failure() {
     let bed = Bed::new().await;
     let agent = bed.running("codegen").await;
-    bed.fate("v1.1.0", Fate::Slow(Duration::from_secs(20)));
+    bed.fate("v1.1.0", Fate::Slow(Duration::from_secs(20))).await;
     let _controller = bed.controller();
     let slow = bed.record(&agent, "v1.1.0").await;
     bed.until_phase(slow, Phase::Active).await;

@@ -40,13 +40,13 @@ async fn when_the_bus_is_out_nothing_is_called_bad_and_it_goes_on_when_it_is_bac
 async fn when_kubernetes_cannot_be_reached_the_state_is_kept() {
     let bed = Bed::new().await;
     let agent = bed.running("codegen").await;
-    bed.fate("v1.1.0", Fate::Slow(Duration::from_secs(20)));
+    bed.fate("v1.1.0", Fate::Slow(Duration::from_secs(20))).await;
     let _controller = bed.controller();
     let release = bed.record(&agent, "v1.1.0").await;
     bed.until_phase(release, Phase::Verifying).await;
-    bed.sim.faults().unreachable(true);
+    bed.server.sim().faults().unreachable(true);
     is_held(&bed, release).await;
-    bed.sim.faults().unreachable(false);
+    bed.server.sim().faults().unreachable(false);
     bed.until_phase(release, Phase::Active).await;
 }
 
@@ -62,9 +62,9 @@ async fn answers_that_are_lost_wrong_or_late_change_nothing() {
         let bed = Bed::new().await;
         let agent = bed.running("codegen").await;
         let _controller = bed.controller();
-        bed.sim.faults().answer_with(fault, 6);
+        bed.server.sim().faults().answer_with(fault, 6);
         let release = bed.record(&agent, "v1.1.0").await;
-        bed.sim.faults().cut_watches();
+        bed.server.sim().faults().cut_watches();
         bed.until_phase(release, Phase::Active).await;
         assert_eq!(bed.tag(agent.as_str()).await, "v1.1.0", "{fault:?}");
     }
@@ -74,12 +74,12 @@ async fn answers_that_are_lost_wrong_or_late_change_nothing() {
 async fn watches_that_are_cut_or_too_old_cost_nothing() {
     let bed = Bed::new().await;
     let agent = bed.running("codegen").await;
-    bed.fate("v1.1.0", Fate::Slow(Duration::from_secs(10)));
+    bed.fate("v1.1.0", Fate::Slow(Duration::from_secs(10))).await;
     let _controller = bed.controller();
     let release = bed.record(&agent, "v1.1.0").await;
     bed.until("its end", async || {
-        bed.sim.compact();
-        bed.sim.faults().cut_watches();
+        bed.server.sim().compact();
+        bed.server.sim().faults().cut_watches();
         (bed.release(release).await.phase == Phase::Active).then_some(())
     })
     .await;
@@ -89,7 +89,7 @@ async fn watches_that_are_cut_or_too_old_cost_nothing() {
 async fn what_somebody_else_puts_in_its_place_is_put_back() {
     let bed = Bed::new().await;
     let agent = bed.running("codegen").await;
-    bed.fate("v1.1.0", Fate::Slow(Duration::from_secs(10)));
+    bed.fate("v1.1.0", Fate::Slow(Duration::from_secs(10))).await;
     let _controller = bed.controller();
     let release = bed.record(&agent, "v1.1.0").await;
     bed.until_phase(release, Phase::Verifying).await;

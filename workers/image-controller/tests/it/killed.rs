@@ -44,7 +44,7 @@ async fn a_bad_release_is_rolled_back_though_the_controller_is_killed_at_every_s
     {
         let bed = Bed::new().await;
         let agent = bed.running("codegen").await;
-        bed.fate("v1.1.0", fate.clone());
+        bed.fate("v1.1.0", fate.clone()).await;
         let release = bed.record(&agent, "v1.1.0").await;
         let phases = killed_at_every_step(&bed, release, Phase::RolledBack).await;
         assert!(phases.contains(&Phase::Verifying), "{fate:?} {phases:?}");
@@ -60,7 +60,7 @@ async fn two_controllers_at_once_are_as_good_as_one() {
     let bed = Bed::new().await;
     let agent = bed.running("codegen").await;
     let _controllers = [bed.controller(), bed.controller(), bed.controller()];
-    bed.fate("v1.1.0", Fate::CrashAtStart);
+    bed.fate("v1.1.0", Fate::CrashAtStart).await;
     let bad = bed.record(&agent, "v1.1.0").await;
     bed.until_phase(bad, Phase::RolledBack).await;
     let good = bed.record(&agent, "v1.2.0").await;
@@ -73,7 +73,7 @@ async fn two_controllers_at_once_are_as_good_as_one() {
 async fn a_controller_that_leaves_hands_over_at_once() {
     let bed = Bed::new().await;
     let agent = bed.running("codegen").await;
-    bed.fate("v1.1.0", Fate::NeverReady);
+    bed.fate("v1.1.0", Fate::NeverReady).await;
     let first = bed.controller_with(|settings| settings.holder_id = Some("first".to_owned()));
     let release = bed.record(&agent, "v1.1.0").await;
     bed.until_phase(release, Phase::Verifying).await;

@@ -2,6 +2,7 @@
 //! workers say on the bus; everything between is what ships.
 #![expect(clippy::unwrap_used, reason = "clippy allows it in tests, but not in what they share")]
 
+mod asking;
 mod beating_workers;
 mod bed;
 mod canaries;
@@ -14,4 +15,5 @@ mod order;
 mod pull_secrets;
 mod real_workers;
 mod registry_server;
+mod server;
 mod under_load;

@@ -53,7 +53,7 @@ async fn measure(agents: usize, kills: &[u64]) {
     let mut worst = 0.0_f64;
     for (number, (name, fate)) in fates().into_iter().enumerate() {
         let tag = format!("v1.{}.0", number + 1);
-        bed.fate(&tag, fate);
+        bed.fate(&tag, fate).await;
         let started = Instant::now();
         let ids = record(&bed, &names, &tag).await;
         for kill in kills {
@@ -70,6 +70,7 @@ async fn measure(agents: usize, kills: &[u64]) {
         let longest = took[took.len() - 1];
         println!("| {name} | {ends} | {codes} | {:.1} | {:.1} | {longest:.1} |", at(50), at(99));
         worst = worst.max(at(99));
+        bed.server.let_in().await;
         for agent in &names {
             bed.registry.resume(agent).await.unwrap();
         }

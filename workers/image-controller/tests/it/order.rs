@@ -20,7 +20,7 @@ async fn an_image_that_is_not_there_is_refused_before_anything_is_touched() {
 async fn the_newest_tag_wins_over_one_that_is_still_on_its_way() {
     let bed = Bed::new().await;
     let agent = bed.running("codegen").await;
-    bed.fate("v1.1.0", Fate::NeverReady);
+    bed.fate("v1.1.0", Fate::NeverReady).await;
     let _controller = bed.controller();
     let older = bed.record(&agent, "v1.1.0").await;
     bed.until_phase(older, Phase::Verifying).await;
@@ -36,7 +36,7 @@ async fn a_bad_image_is_not_tried_again_and_three_in_a_row_pause_the_agent() {
     let bed = Bed::new().await;
     let agent = bed.running("codegen").await;
     for tag in ["v1.1.0", "v1.2.0", "v1.3.0"] {
-        bed.fate(tag, Fate::CrashAtStart);
+        bed.fate(tag, Fate::CrashAtStart).await;
     }
     let _controller = bed.controller();
     let first = bed.record(&agent, "v1.1.0").await;
@@ -62,7 +62,7 @@ async fn a_bad_image_is_not_tried_again_and_three_in_a_row_pause_the_agent() {
 async fn a_first_release_that_fails_leaves_nothing_running_and_the_next_brings_the_pods_back() {
     let bed = Bed::new().await;
     let agent = bed.agent("codegen").await;
-    bed.fate("v1.0.0", Fate::CrashAtStart);
+    bed.fate("v1.0.0", Fate::CrashAtStart).await;
     let _controller = bed.controller();
     let first = bed.record(&agent, "v1.0.0").await;
     let release = bed.until_phase(first, Phase::ScaledDown).await;
@@ -81,7 +81,7 @@ async fn a_deployment_without_pods_is_judged_by_one_and_sleeps_again() {
     let first = bed.record(&agent, "v1.0.0").await;
     bed.until_phase(first, Phase::Active).await;
     assert_eq!(bed.deployment(agent.as_str()).await["spec"]["replicas"], 0);
-    bed.fate("v1.1.0", Fate::CrashAtStart);
+    bed.fate("v1.1.0", Fate::CrashAtStart).await;
     let bad = bed.record(&agent, "v1.1.0").await;
     bed.until_phase(bad, Phase::RolledBack).await;
     assert_eq!(bed.deployment(agent.as_str()).await["spec"]["replicas"], 0);
@@ -108,7 +108,7 @@ async fn an_agent_whose_deployment_does_not_exist_is_told_so() {
         "cogo-test-nowhere".parse().unwrap(),
         format!("{}/acme/nowhere", bed.images.host).parse().unwrap(),
     );
-    wrong.kube_namespace = Some(crate::bed::NAMESPACE.to_owned());
+    wrong.kube_namespace = Some(bed.server.namespace.clone());
     wrong.default_tag = Some("prod".to_owned());
     wrong.autodeploy_enabled = true;
     bed.registry.put_agent(&wrong).await.unwrap();

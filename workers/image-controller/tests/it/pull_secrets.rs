@@ -2,45 +2,52 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use model::Provider;
-use registry::{NewAccount, Phase, PullSecretLink};
+use registry::{NewAccount, PullSecretLink};
 use serde_json::{Value, json};
-use simcluster::Request;
 
-use crate::bed::{Bed, Controller, NAMESPACE};
+use crate::bed::{Bed, Controller};
 
 const LOGIN: &str = "robot:hunter2-first";
 const NEXT_LOGIN: &str = "robot:hunter2-second";
 
-fn secret(name: &str, kind: &str, data: &Value) -> String {
+/// The name that the roles which ship let the controller read in its own namespace, and write in
+/// those of the agents.
+const NAME: &str = "cogo-registry";
+
+fn secret(kind: &str, data: &Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "Secret", "type": kind, "stringData": data,
-        "metadata": { "name": name, "namespace": NAMESPACE } })
-    .to_string()
+        "metadata": { "name": NAME } })
+}
+
+async fn log_in_with(bed: &Bed, token: &str) {
+    let login = secret("Opaque", &json!({ "token": token }));
+    bed.server.apply_in(&bed.server.control, login).await;
 }
 
 /// An account whose credential is a Secret, and a pull secret that is to be made from it.
-async fn linked(bed: &Bed) {
-    bed.sim.load(&secret("login", "Opaque", &json!({ "token": LOGIN }))).unwrap();
+pub(crate) async fn linked(bed: &Bed) {
+    log_in_with(bed, LOGIN).await;
     let account = NewAccount {
         provider: Provider::Oci,
         registry_url: bed.images.host.clone(),
         namespace: "acme".to_owned(),
-        credential_ref: Some(format!("k8s:{NAMESPACE}/login#token").parse().unwrap()),
+        credential_ref: Some(format!("k8s:{}/{NAME}#token", bed.server.control).parse().unwrap()),
         read_only: true,
         description: String::new(),
     };
     bed.registry.put_account(&account).await.unwrap();
     let link = PullSecretLink {
         account: format!("{}/acme", bed.images.host),
-        kube_namespace: NAMESPACE.to_owned(),
-        secret_name: "pull".to_owned(),
+        kube_namespace: bed.server.namespace.clone(),
+        secret_name: NAME.to_owned(),
         controller: true,
     };
     bed.registry.put_pull_secret(&link).await.unwrap();
 }
 
-fn controller(bed: &Bed) -> Controller {
+pub(crate) fn controller(bed: &Bed) -> Controller {
     bed.controller_with(|settings| {
-        settings.secrets.secrets_allow = vec![format!("k8s:{NAMESPACE}")];
+        settings.secrets.secrets_allow = vec![format!("k8s:{}", bed.server.control)];
         settings.secrets.secrets_cache = Duration::from_millis(1);
     })
 }
@@ -61,7 +68,7 @@ async fn look_again(bed: &Bed) {
 }
 
 async fn pull_secret(bed: &Bed) -> Option<(String, Option<String>)> {
-    let found = bed.api::<Secret>().get_opt("pull").await.unwrap()?;
+    let found = bed.api::<Secret>().get_opt(NAME).await.unwrap()?;
     let bytes = found.data?.remove(".dockerconfigjson")?.0;
     Some((String::from_utf8(bytes).unwrap(), found.metadata.resource_version))
 }
@@ -87,7 +94,7 @@ async fn a_pull_secret_follows_its_account_and_is_written_only_when_that_changes
     assert_eq!(pull_secret(&bed).await.unwrap(), made, "what is right is not written");
     assert_eq!(noted(&bed).await.2, hash);
 
-    bed.sim.load(&secret("login", "Opaque", &json!({ "token": NEXT_LOGIN }))).unwrap();
+    log_in_with(&bed, NEXT_LOGIN).await;
     bed.until("the new credential", async || {
         look_again(&bed).await;
         let found = pull_secret(&bed).await?;
@@ -105,26 +112,10 @@ async fn a_pull_secret_follows_its_account_and_is_written_only_when_that_changes
 }
 
 #[tokio::test]
-async fn pods_are_not_started_before_their_pull_secret_is_there() {
-    let bed = Bed::new().await;
-    let _controller = controller(&bed);
-    let agent = bed.agent("patient").await;
-    linked(&bed).await;
-    let release = bed.record(&agent, "v1.0.0").await;
-    bed.until_phase(release, Phase::Active).await;
-    let asked = bed.sim.asked();
-    let first = |path: &str| {
-        let made = |it: &&Request| it.path.ends_with(path) && it.verb == "patch";
-        asked.iter().position(|it| made(&it)).unwrap_or_else(|| panic!("{path}: {asked:#?}"))
-    };
-    assert!(first("/secrets/pull") < first("/deployments/cogo-test-patient"), "{asked:#?}");
-}
-
-#[tokio::test]
 async fn a_secret_of_somebody_else_is_left_alone_and_that_is_told() {
     let bed = Bed::new().await;
     let theirs = json!({ ".dockerconfigjson": "{\"auths\":{}}" });
-    bed.sim.load(&secret("pull", "kubernetes.io/dockerconfigjson", &theirs)).unwrap();
+    bed.server.apply(secret("kubernetes.io/dockerconfigjson", &theirs)).await;
     let before = pull_secret(&bed).await;
     linked(&bed).await;
     let _controller = controller(&bed);

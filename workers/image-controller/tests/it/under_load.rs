@@ -34,7 +34,7 @@ async fn rolling_back_and_forth_under_load_loses_and_repeats_nothing() {
         ("v1.0.3", Fate::Ready, Phase::Active),
         ("v1.0.4", Fate::NeverReady, Phase::RolledBack),
     ] {
-        bed.fate(tag, fate);
+        bed.fate(tag, fate).await;
         let id = bed.record(&agent, tag).await;
         bed.until_phase(id, ends).await;
     }
