@@ -9,6 +9,7 @@ mod canaries;
 mod fates;
 mod fleet;
 mod holding;
+mod hushed;
 mod killed;
 mod measure;
 mod order;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::bed::{Bed, Controller};
 
-const LOGIN: &str = "robot:hunter2-first";
+pub(crate) const LOGIN: &str = "robot:hunter2-first";
 const NEXT_LOGIN: &str = "robot:hunter2-second";
 
 /// The name that the roles which ship let the controller read in its own namespace, and write in
@@ -57,6 +57,10 @@ async fn noted(bed: &Bed) -> (bool, Option<String>, Option<String>) {
     let sql = "select last_synced_at is not null, failure_code, content_hash from public.k8s_pull_secret_links";
     let row = client.query_one(sql, &[]).await.unwrap();
     (row.get(0), row.get(1), row.get(2))
+}
+
+pub(crate) async fn synced(bed: &Bed) -> bool {
+    noted(bed).await.0
 }
 
 async fn look_again(bed: &Bed) {

@@ -155,7 +155,7 @@ impl Server {
         // No node has a say in what the real server refuses.
         if matches!(fate, Fate::Refused) {
             let range = json!({ "apiVersion": "v1", "kind": "LimitRange", "metadata": { "name": "none" },
-                "spec": { "limits": [{ "type": "Container", "max": { "cpu": "0" } }] } });
+                "spec": { "limits": [{ "type": "Pod", "max": { "cpu": "1" } }] } });
             return self.apply(range).await;
         }
         let pods = self.api::<Pod>().list(&ListParams::default()).await.unwrap().items.len();
