@@ -12,6 +12,7 @@ mod canary;
 mod cluster;
 pub mod facts;
 mod follow;
+mod fresh;
 mod observe;
 mod printable;
 mod pull_secret;
