@@ -13,6 +13,7 @@ use crate::connection::Connection;
 use crate::dlq::Dlq;
 use crate::doctor::Doctor;
 use crate::ended::Ended;
+use crate::explain::Explain;
 use crate::images::Images;
 use crate::migrations::Migrations;
 use crate::pause::{Pause, Resume};
@@ -70,6 +71,7 @@ enum Commands {
     Db(Migrations),
     Bus(Box<Bus>),
     Trace(Trace),
+    Explain(Explain),
     Workers(Workers),
     Secrets(SecretCommands),
     Accounts(Accounts),
@@ -114,6 +116,7 @@ impl Cogo {
             Commands::Db(migrations) => migrations.run().await,
             Commands::Bus(bus) => bus.command.run(&bus.connection, stop).await,
             Commands::Trace(trace) => trace.run().await,
+            Commands::Explain(explain) => explain.run().await,
             Commands::Workers(workers) => workers.run().await,
             Commands::Secrets(secrets) => secrets.run().await,
             Commands::Accounts(accounts) => accounts.run().await,

@@ -18,6 +18,7 @@ mod dev;
 mod dlq;
 mod doctor;
 mod ended;
+mod explain;
 mod human;
 mod image_status;
 mod images;

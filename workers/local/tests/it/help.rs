@@ -24,6 +24,7 @@ const COMMANDS: &[&[&str]] = &[
     &["bus", "dlq", "show"],
     &["bus", "dlq", "replay"],
     &["trace"],
+    &["explain"],
     &["workers"],
     &["workers", "list"],
     &["workers", "drain"],

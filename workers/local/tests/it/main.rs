@@ -7,6 +7,7 @@ mod dev;
 mod doctor;
 mod doctor_supabase;
 mod errors;
+mod explain;
 mod follow;
 mod help;
 mod parts;
