@@ -24,6 +24,7 @@ use crate::send::Send;
 use crate::stats::Stats;
 use crate::status::Status;
 use crate::tail::Tail;
+use crate::top::Top;
 use crate::trace::Trace;
 use crate::workers::Workers;
 use crate::{WorkerEntry, demo, dev, run};
@@ -72,6 +73,7 @@ enum Commands {
     Bus(Box<Bus>),
     Trace(Trace),
     Explain(Explain),
+    Top(Top),
     Workers(Workers),
     Secrets(SecretCommands),
     Accounts(Accounts),
@@ -104,6 +106,11 @@ enum BusCommands {
 }
 
 impl Cogo {
+    /// Whether it takes the whole terminal for itself.
+    pub(crate) fn draws(&self) -> bool {
+        matches!(&self.command, Commands::Top(top) if top.draws())
+    }
+
     /// `workers` are those that this program can run.
     pub(crate) async fn obey(
         self,
@@ -117,6 +124,7 @@ impl Cogo {
             Commands::Bus(bus) => bus.command.run(&bus.connection, stop).await,
             Commands::Trace(trace) => trace.run().await,
             Commands::Explain(explain) => explain.run().await,
+            Commands::Top(top) => top.run(stop).await,
             Commands::Workers(workers) => workers.run().await,
             Commands::Secrets(secrets) => secrets.run().await,
             Commands::Accounts(accounts) => accounts.run().await,

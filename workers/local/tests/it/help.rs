@@ -25,6 +25,7 @@ const COMMANDS: &[&[&str]] = &[
     &["bus", "dlq", "replay"],
     &["trace"],
     &["explain"],
+    &["top"],
     &["workers"],
     &["workers", "list"],
     &["workers", "drain"],

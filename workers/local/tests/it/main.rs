@@ -19,3 +19,4 @@ mod rollouts;
 mod running;
 mod secrets;
 mod supabase;
+mod top;
