@@ -68,7 +68,7 @@ pub(crate) struct Cogo {
 #[derive(Subcommand)]
 enum Commands {
     Status(Status),
-    Doctor(Doctor),
+    Doctor(Box<Doctor>),
     Db(Migrations),
     Bus(Box<Bus>),
     Trace(Trace),

@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod dev;
 mod doctor;
+mod doctor_rollouts;
 mod doctor_supabase;
 mod errors;
 mod explain;
