@@ -798,6 +798,10 @@ export type Database = {
       };
     };
     Functions: {
+      bus_activity: {
+        Args: { p_window_ms: number };
+        Returns: Json;
+      };
       bus_beat: {
         Args: { p_worker: Json };
         Returns: boolean;
@@ -834,6 +838,10 @@ export type Database = {
         Args: { p_recent: number };
         Returns: { service: string; role: string; shard: number; tenant: string; paused: boolean; ready: number; delayed: number; waiting: number; claimed: number; oldest_ready_s: number; done_last_hour: number; failed_last_hour: number; last_hour_is_partial: boolean }[];
       };
+      bus_disk: {
+        Args: Record<PropertyKey, never>;
+        Returns: Json;
+      };
       bus_done: {
         Args: { p_worker: string; p_ids: number[]; p_leases: string[]; p_event_types?: string[]; p_event_payloads?: Json[] };
         Returns: number[];
@@ -845,6 +853,10 @@ export type Database = {
       bus_emit: {
         Args: { p_events: Json };
         Returns: number;
+      };
+      bus_event: {
+        Args: { p_id: number };
+        Returns: EventRow[];
       };
       bus_events_anchor: {
         Args: Record<PropertyKey, never>;
@@ -862,9 +874,17 @@ export type Database = {
         Args: { p_after: number; p_skipped: number[]; p_limit: number };
         Returns: EventRow[];
       };
+      bus_explain: {
+        Args: { p_id: number };
+        Returns: Json;
+      };
       bus_fleet: {
         Args: Record<PropertyKey, never>;
         Returns: { id: string; agent_name: string; service: string; role: string; shards: number[]; tenant: string; host: string; version: string; image: string; digest: string; release_id: string; state: string; drain_requested: boolean; slots: number; busy: number; started_at: string; seen_at: string; silent_s: number }[];
+      };
+      bus_held: {
+        Args: { p_worker: string; p_limit: number };
+        Returns: MessageState[];
       };
       bus_is_open: {
         Args: { p_service: string; p_role: string; p_client: string };
@@ -881,6 +901,10 @@ export type Database = {
       bus_letters: {
         Args: { p_service: string; p_role: string; p_reason: string; p_tenant: string; p_open_only: boolean; p_limit: number };
         Returns: { orig_id: number; service: string; role: string; shard: number; tenant: string; trace_id: string; attempts: number; reason: string; error: string; created_at: string; replayed_as: number; payload: Json }[];
+      };
+      bus_loose_roles: {
+        Args: Record<PropertyKey, never>;
+        Returns: { name: string; why: string }[];
       };
       bus_message: {
         Args: { p_id: number };
@@ -969,6 +993,10 @@ export type Database = {
       bus_snapshot_holders: {
         Args: { p_longer_ms: number };
         Returns: { who: string; held_for_s: number }[];
+      };
+      bus_standing: {
+        Args: { p_service: string; p_role: string; p_shard: number; p_limit: number };
+        Returns: MessageState[];
       };
       bus_states: {
         Args: { p_ids: number[] };
@@ -1074,7 +1102,15 @@ export type Database = {
         Args: { p_agent?: string };
         Returns: Json;
       };
+      registry_explain: {
+        Args: { p_release: string };
+        Returns: Json;
+      };
       registry_list_accounts: {
+        Args: Record<PropertyKey, never>;
+        Returns: Json;
+      };
+      registry_list_pull_secrets: {
         Args: Record<PropertyKey, never>;
         Returns: Json;
       };

@@ -15,6 +15,9 @@ pub enum BusError {
     Db(#[source] Arc<DbError>),
     #[error("it is not known whether the message was published")]
     Interrupted,
+    /// The database is of another version than this program.
+    #[error("the bus's answer is not what this version of cogo reads")]
+    Unreadable(#[source] Arc<serde_json::Error>),
 }
 
 impl Diagnostic for BusError {
@@ -26,6 +29,7 @@ impl Diagnostic for BusError {
             Self::Interrupted => {
                 Some(Box::new("publish it again with an idempotency key, which makes that safe"))
             }
+            Self::Unreadable(_) => Some(Box::new("see `cogo db status`: which is older?")),
         }
     }
 }
@@ -33,10 +37,16 @@ impl Diagnostic for BusError {
 impl BusError {
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Refused { .. } => Disposition::GiveUp,
+            Self::Refused { .. } | Self::Unreadable(_) => Disposition::GiveUp,
             Self::Db(error) => error.disposition(),
             Self::Interrupted => Disposition::Retry,
         }
+    }
+}
+
+impl From<serde_json::Error> for BusError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Unreadable(Arc::new(error))
     }
 }
 

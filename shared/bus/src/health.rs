@@ -48,6 +48,9 @@ pub(crate) static SERVER: Statement = statement(
 pub(crate) static MISSING_ROLES: Statement =
     statement("bus.missing_roles", "select name from public.bus_missing_roles()", &[]);
 
+pub(crate) static LOOSE_ROLES: Statement =
+    statement("bus.loose_roles", "select name, why from public.bus_loose_roles()", &[]);
+
 /// A view has no policies of its own; ours reads with its caller's rights.
 pub(crate) static UNPROTECTED_TABLES: Statement =
     statement("bus.unprotected_tables", "select name from public.bus_unprotected_tables()", &[]);
@@ -99,6 +102,12 @@ impl Bus {
 
     pub async fn missing_roles(&self) -> Result<Vec<String>, BusError> {
         self.texts(&MISSING_ROLES).await
+    }
+
+    /// Roles of clients that may do more than clients do, and what.
+    pub async fn loose_roles(&self) -> Result<Vec<(String, String)>, BusError> {
+        let rows = self.db().query(&LOOSE_ROLES, &[]).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// Tables of ours without forced row level security.

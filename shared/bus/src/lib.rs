@@ -2,16 +2,19 @@
 //! [`Bus`]; a message's way is `publish.rs`, `station.rs` (claim, sleep, wake), `settle.rs`.
 //! Invariant: the database decides. Every change of state is one SQL function, and a lease that is
 //! no longer current changes nothing.
+mod activity;
 mod beat;
 mod claimed;
 mod control;
 mod cursor;
 mod dead_letters;
 mod depth;
+mod disk;
 mod doorbell;
 mod error;
 mod event;
 mod events;
+mod explain;
 mod fleet;
 mod follow;
 mod health;
@@ -34,14 +37,20 @@ mod supabase;
 mod sweep;
 mod topics;
 
+pub use activity::{Activity, RouteActivity};
 pub use beat::{Heartbeat, WorkerState};
 pub use control::{Cancelled, CancelledTrace};
 pub use dead_letters::{DeadLetter, LetterFilter};
 pub use depth::{Depth, Depths};
+pub use disk::{Disk, Slot, TableSize};
 pub use doorbell::Doorbell;
 pub use error::BusError;
 pub use event::NewEvent;
 pub use events::EventRow;
+pub use explain::{
+    Explained, HeldLease, Letter, MessageFacts, OwnEvent, Place, Receipt, Relative, RouteSettings,
+    ServingWorker,
+};
 pub use fleet::WorkerSeen;
 pub use follow::Follow;
 pub use health::{Holder, KeeperSeen, Server};

@@ -1,8 +1,8 @@
 use db::{Statement, Type};
 
 use crate::{
-    beat, control, dead_letters, depth, event, events, fleet, health, history, insert,
-    ordered_events, peek, publish, renew, settle, station, supabase, sweep,
+    activity, beat, control, dead_letters, depth, disk, event, events, explain, fleet, health,
+    history, insert, ordered_events, peek, publish, renew, settle, station, supabase, sweep,
 };
 
 /// Every statement of this crate is a static made here; a test prepares them all.
@@ -23,6 +23,8 @@ pub(crate) fn full(rows: usize, most: i64) -> bool {
 #[doc(hidden)]
 pub fn statements() -> Vec<&'static Statement> {
     vec![
+        &activity::ACTIVITY,
+        &activity::STANDING,
         &beat::BEAT,
         &control::CANCEL,
         &control::CANCEL_TRACE,
@@ -32,14 +34,19 @@ pub fn statements() -> Vec<&'static Statement> {
         &dead_letters::LETTERS,
         &dead_letters::LETTER,
         &depth::DEPTH,
+        &disk::DISK,
         &event::EMIT,
         &events::EVENTS_SINCE,
         &events::MESSAGES_SINCE,
         &events::NEWEST_EVENT,
         &events::NEWEST_MESSAGE,
+        &explain::EXPLAIN,
+        &explain::EVENT,
+        &explain::HELD,
         &fleet::FLEET,
         &health::SERVER,
         &health::MISSING_ROLES,
+        &health::LOOSE_ROLES,
         &health::UNPROTECTED_TABLES,
         &health::UNSAFE_FUNCTIONS,
         &health::KEEPER,

@@ -13,6 +13,7 @@ use crate::connection::Connection;
 use crate::dlq::Dlq;
 use crate::doctor::Doctor;
 use crate::ended::Ended;
+use crate::explain::Explain;
 use crate::images::Images;
 use crate::migrations::Migrations;
 use crate::pause::{Pause, Resume};
@@ -23,6 +24,7 @@ use crate::send::Send;
 use crate::stats::Stats;
 use crate::status::Status;
 use crate::tail::Tail;
+use crate::top::Top;
 use crate::trace::Trace;
 use crate::workers::Workers;
 use crate::{WorkerEntry, demo, dev, run};
@@ -66,10 +68,12 @@ pub(crate) struct Cogo {
 #[derive(Subcommand)]
 enum Commands {
     Status(Status),
-    Doctor(Doctor),
+    Doctor(Box<Doctor>),
     Db(Migrations),
     Bus(Box<Bus>),
     Trace(Trace),
+    Explain(Explain),
+    Top(Top),
     Workers(Workers),
     Secrets(SecretCommands),
     Accounts(Accounts),
@@ -102,6 +106,11 @@ enum BusCommands {
 }
 
 impl Cogo {
+    /// Whether it takes the whole terminal for itself.
+    pub(crate) fn draws(&self) -> bool {
+        matches!(&self.command, Commands::Top(top) if top.draws())
+    }
+
     /// `workers` are those that this program can run.
     pub(crate) async fn obey(
         self,
@@ -114,6 +123,8 @@ impl Cogo {
             Commands::Db(migrations) => migrations.run().await,
             Commands::Bus(bus) => bus.command.run(&bus.connection, stop).await,
             Commands::Trace(trace) => trace.run().await,
+            Commands::Explain(explain) => explain.run().await,
+            Commands::Top(top) => top.run(stop).await,
             Commands::Workers(workers) => workers.run().await,
             Commands::Secrets(secrets) => secrets.run().await,
             Commands::Accounts(accounts) => accounts.run().await,

@@ -26,6 +26,10 @@ impl Connection {
         Out::new(self.output)
     }
 
+    pub(crate) fn format(&self) -> Format {
+        self.output
+    }
+
     /// Connects to nothing yet.
     pub(crate) fn bus(&self) -> Result<Bus, BusError> {
         Bus::connect(&self.db, &BusSettings::default())

@@ -18,6 +18,7 @@ mod dev;
 mod dlq;
 mod doctor;
 mod ended;
+mod explain;
 mod human;
 mod image_status;
 mod images;
@@ -39,6 +40,7 @@ mod status;
 mod subject;
 mod table;
 mod tail;
+mod top;
 mod trace;
 mod waterfall;
 mod worker_entry;
@@ -87,7 +89,19 @@ fn parse_and_run(workers: Vec<WorkerEntry>) -> Result<ExitCode, Refused> {
     }
     let cogo = Cogo::from_arg_matches(&found)?;
     let names: Vec<&str> = workers.iter().map(|worker| worker.name).collect();
+    if cogo.draws() {
+        return Ok(ending(&process.log, drawing(&process, |stop| cogo.obey(&names, stop))));
+    }
     Ok(obey(&process, |stop| cogo.obey(&names, stop)))
+}
+
+/// Without log lines, which would be written into what is drawn.
+fn drawing<F, Fut>(process: &ProcessSettings, command: F) -> miette::Result<Ended>
+where
+    F: FnOnce(CancellationToken) -> Fut,
+    Fut: Future<Output = miette::Result<Ended>>,
+{
+    block_on_with_stop("cogo", process.threads, command)?
 }
 
 fn obey<F, Fut>(process: &ProcessSettings, command: F) -> ExitCode

@@ -126,6 +126,14 @@ impl Cluster {
         Api::namespaced(self.0.client.clone(), namespace)
     }
 
+    /// Of what lies in no namespace.
+    pub(crate) fn everywhere<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        Api::all(self.0.client.clone())
+    }
+
     /// What is known of a namespace, which is followed from now on.
     pub(crate) fn view(&self, namespace: &str) -> Arc<View> {
         let mut views = self.0.views.lock().expect("nobody panics in here");

@@ -133,6 +133,8 @@ known! {
     /// A probe arrived: the bus works from end to end.
     PROBE_DONE = "probe_done";
 
+    /// An attempt failed, and another follows; what went wrong is in the payload.
+    RETRIED = "retried";
     /// A worker lost its lease; the message went back to the queue.
     RECLAIMED = "reclaimed";
     /// A message failed for good; the reason is in the dead letters.

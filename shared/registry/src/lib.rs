@@ -9,6 +9,7 @@
 mod accounts;
 mod agents;
 mod error;
+mod explain;
 mod phase;
 mod pull_secrets;
 mod releases;
@@ -19,8 +20,9 @@ mod workers;
 pub use accounts::{Account, NewAccount};
 pub use agents::{Agent, NewAgent};
 pub use error::RegistryError;
+pub use explain::{OtherRelease, PullSecretTrouble, Quarantine, ReleaseFacts, ReleaseWorker};
 pub use phase::Phase;
-pub use pull_secrets::{PullSecret, PullSecretLink};
+pub use pull_secrets::{LinkedPullSecret, PullSecret, PullSecretLink};
 pub use releases::{Canary, NewTag, Recorded, Release, Wanted};
 pub use rollouts::{Facts, Rollout, Step};
 #[doc(hidden)]

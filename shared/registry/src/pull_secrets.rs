@@ -32,6 +32,20 @@ pub struct PullSecretLink {
     pub controller: bool,
 }
 
+/// A link as it is known, and why its secret could not be written, if so.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct LinkedPullSecret {
+    /// `registry/namespace`.
+    pub account: String,
+    pub kube_namespace: String,
+    pub secret_name: String,
+    pub controller: bool,
+    pub failure_code: Option<String>,
+    pub failure_detail: Option<String>,
+}
+
+pub(crate) static LINKS: Statement =
+    statement("registry.pull_secret_links", "select public.registry_list_pull_secrets()", &[]);
 pub(crate) static DUE: Statement =
     statement("registry.pull_secrets_due", "select public.pull_secrets_due()", &[]);
 pub(crate) static SYNCED: Statement = statement(
@@ -52,6 +66,11 @@ pub(crate) static PUT: Statement = statement(
 );
 
 impl Registry {
+    /// Every link that is known.
+    pub async fn pull_secret_links(&self) -> Result<Vec<LinkedPullSecret>, RegistryError> {
+        self.read(&LINKS, &[]).await
+    }
+
     pub async fn pull_secrets_due(&self) -> Result<Vec<PullSecret>, RegistryError> {
         self.read(&DUE, &[]).await
     }

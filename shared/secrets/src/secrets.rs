@@ -103,6 +103,12 @@ impl Secrets {
         Ok(Resolved { value, version: found.version.clone(), through: found.through.clone() })
     }
 
+    /// Logs in to Vault, and reads nothing there; `None` where no Vault is set. Who logs in by a
+    /// wrapped secret id uses it up: see [`SecretsSettings::login_uses_up`].
+    pub async fn login(&self) -> Option<Result<Arc<Through>, Trouble>> {
+        Some(self.0.vault.as_ref()?.login().await)
+    }
+
     /// Keeps the login to Vault alive until `stop`, also while nothing is read. To be run beside
     /// the work: without it a login that cannot be repeated ends once nobody has read for long.
     pub async fn keep_alive(&self, stop: CancellationToken) {

@@ -115,6 +115,14 @@ impl VaultAuth {
 }
 
 impl SecretsSettings {
+    /// Whether a login to Vault takes something that can be used only once: the wrapping token of a
+    /// secret id, which then lacks to whom it was given.
+    pub fn login_uses_up(&self) -> bool {
+        self.vault_addr.is_some()
+            && self.auth() == VaultAuth::AppRole
+            && self.vault_secret_id_wrapped
+    }
+
     pub(crate) fn auth(&self) -> VaultAuth {
         self.vault_auth.unwrap_or(
             if self.vault_token.is_some() || self.vault_token_file.is_some() {

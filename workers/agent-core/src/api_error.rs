@@ -208,7 +208,7 @@ impl From<BusError> for ApiError {
                 let (code, message, hint) = (code.clone(), message.clone(), hint.clone());
                 Self::refused(Refused { code, message, hint })
             }
-            BusError::Db(_) | BusError::Interrupted => match error.disposition() {
+            BusError::Db(_) | BusError::Interrupted | BusError::Unreadable(_) => match error.disposition() {
                 Disposition::Retry => {
                     warn!(error = %Chain(&error), "could not serve a request");
                     Self::unavailable(

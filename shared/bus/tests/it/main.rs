@@ -9,6 +9,7 @@ mod cancelling;
 mod claiming;
 mod client_reads;
 mod concurrent;
+mod explaining;
 mod fixture;
 mod keeping;
 mod limits;

@@ -72,7 +72,7 @@ async fn the_last_retry_fails_for_good() {
         )
         .await;
     assert_eq!((letter.get(0), letter.get(1), letter.get(2)), (2, "attempts_exhausted", "second"));
-    assert_eq!(on.events(id).await, ["dead_lettered"]);
+    assert_eq!(on.events(id).await, ["retried", "dead_lettered"]);
     on.is_whole().await;
 }
 

@@ -1,9 +1,10 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bus::Bus;
 
 use super::check::{Check, advice, failed, fine, wrong};
-use crate::human::duration;
+use crate::human::{count, cut, duration};
 
 /// It sweeps every second, and another takes over after five.
 const KEEPER_IS_LATE: Duration = Duration::from_secs(15);
@@ -16,6 +17,24 @@ pub(super) async fn roles(bus: &Bus) -> Check {
         }
         Ok(missing) => {
             wrong(check, format!("missing: {}", missing.join(", ")), "run `cogo db migrate`")
+        }
+        Err(error) => failed(check, &error),
+    }
+}
+
+/// Nobody who came as a client may pass by what is closed to clients.
+pub(super) async fn loose_roles(bus: &Bus) -> Check {
+    let check = "client roles";
+    match bus.loose_roles().await {
+        Ok(loose) if loose.is_empty() => {
+            fine(check, "anon and authenticated may do no more than clients".to_owned())
+        }
+        Ok(loose) => {
+            let told: Vec<String> =
+                loose.iter().map(|(role, why)| format!("{role}: {why}")).collect();
+            let fix =
+                "alter role … nosuperuser nobypassrls; revoke service_role, cogo_worker from …";
+            wrong(check, told.join("; "), fix)
         }
         Err(error) => failed(check, &error),
     }
@@ -93,6 +112,56 @@ pub(super) async fn workers(bus: &Bus) -> Check {
         return advice(check, found, "look at their logs; the keeper will count them as gone");
     }
     fine(check, format!("{} alive", alive.len()))
+}
+
+/// Old and new workers get along while a release goes out, and not for ever.
+pub(super) async fn versions(bus: &Bus) -> Check {
+    let check = "versions";
+    let ours = env!("CARGO_PKG_VERSION");
+    let fleet = match bus.fleet().await {
+        Ok(fleet) => fleet,
+        Err(error) => return failed(check, &error),
+    };
+    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+    for version in
+        fleet.iter().filter(|seen| seen.state != "gone").filter_map(|seen| seen.version.as_deref())
+    {
+        *others.entry(version).or_default() += 1;
+    }
+    let same = others.remove(ours).unwrap_or_default();
+    if others.is_empty() {
+        return fine(check, format!("this program is {ours}, and so are all workers ({same})"));
+    }
+    let told: Vec<String> = others
+        .iter()
+        .map(|(version, number)| format!("{} {}", count(*number, "worker"), cut(version, 40)))
+        .collect();
+    advice(
+        check,
+        format!("this program is {ours}, and {}", told.join(", ")),
+        "bring all to one version: `cogo workers list` shows which, `cogo images promote` rolls out",
+    )
+}
+
+/// Somebody may have forgotten it.
+pub(super) async fn paused(bus: &Bus) -> Check {
+    let check = "routes";
+    let activity = match bus.activity(Duration::from_secs(10)).await {
+        Ok(activity) => activity,
+        Err(error) => return failed(check, &error),
+    };
+    let paused: BTreeSet<String> = activity
+        .routes
+        .iter()
+        .filter(|route| route.paused)
+        .map(|route| route.stage().to_string())
+        .collect();
+    if paused.is_empty() {
+        return fine(check, "none is paused".to_owned());
+    }
+    let paused: Vec<String> = paused.into_iter().collect();
+    let fix = "`cogo bus resume <stage>` hands out its messages again";
+    advice(check, format!("paused: {}", paused.join(", ")), fix)
 }
 
 pub(super) async fn sleepers(bus: &Bus) -> Check {

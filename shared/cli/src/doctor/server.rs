@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bus::{Bus, Doorbell, Server};
+use bus::{Bus, BusError, Doorbell, Server};
 use db::SessionMode;
 
 use super::check::{Check, POOLER, advice, failed, fine, wrong};
@@ -12,6 +12,16 @@ const CLOCKS_AGREE: f64 = 1.0;
 const SNAPSHOT_IS_OLD: Duration = Duration::from_secs(300);
 const RING_IS_SLOW: Duration = Duration::from_millis(250);
 const OLDEST_POSTGRES: i32 = 150_000;
+
+/// The database knows who we are, and does not let us call what workers call.
+pub(super) fn is_not_allowed(error: &BusError) -> bool {
+    matches!(error, BusError::Refused { code, .. } if code == "42501")
+}
+
+pub(super) fn stranger(error: &BusError) -> Check {
+    let fix = "grant cogo_worker to this login, or name another in DATABASE_URL";
+    wrong("login", error.to_string(), fix)
+}
 
 pub(super) fn connection(bus: &Bus, server: &Server) -> Check {
     let place = bus.db().server();

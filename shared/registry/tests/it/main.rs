@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod events;
+mod explaining;
 mod fixture;
 mod recording;
 mod rollouts;

@@ -43,6 +43,12 @@ impl Vault {
         Ok(Self { wire, session, stores: Stores::default(), clock, through: Arc::new(through) })
     }
 
+    /// Logs in, unless we are logged in already.
+    pub(crate) async fn login(&self) -> Result<Arc<Through>, Trouble> {
+        self.session.token(&self.wire, None).await?;
+        Ok(self.through.clone())
+    }
+
     pub(crate) async fn read(
         &self,
         mount: &str,

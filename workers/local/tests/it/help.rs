@@ -24,6 +24,8 @@ const COMMANDS: &[&[&str]] = &[
     &["bus", "dlq", "show"],
     &["bus", "dlq", "replay"],
     &["trace"],
+    &["explain"],
+    &["top"],
     &["workers"],
     &["workers", "list"],
     &["workers", "drain"],
@@ -53,7 +55,8 @@ fn every_command_explains_itself() {
 /// Without what every command has, and other crates describe.
 fn ours(help: &str) -> String {
     let parts = help.split("\n\n");
-    let theirs = ["Database:", "Bus:", "Process:", "Log:", "Secrets:"];
+    let theirs =
+        ["Database:", "Bus:", "Process:", "Log:", "Secrets:", "Kubernetes:", "Image registries:"];
     let ours = parts.filter(|part| !theirs.iter().any(|heading| part.starts_with(heading)));
     ours.collect::<Vec<_>>().join("\n\n")
 }
