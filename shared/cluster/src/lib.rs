@@ -12,7 +12,6 @@ mod canary;
 mod cluster;
 pub mod facts;
 mod follow;
-mod fresh;
 mod observe;
 mod printable;
 mod pull_secret;

@@ -1,13 +1,15 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use k8s_openapi::api::apps::v1 as apps;
 use kube::api::ListParams;
 use miette::Diagnostic;
 use tokio::time::timeout;
 
+use crate::call::call;
 use crate::facts::{Deployment, Facts, Pod, ReplicaSet};
 use crate::follow::list;
-use crate::fresh::Fresh;
 use crate::read::Kind;
+use crate::selector::Selector;
 use crate::view::{Looked, gather};
 use crate::{Cluster, Disposition, Target, Trouble};
 
@@ -59,42 +61,43 @@ impl Cluster {
 
     /// Asks again, past the watches: what a verdict is based on must be true now.
     pub async fn inspect(&self, target: &Target) -> Result<Facts, ObserveError> {
-        let asked = Instant::now();
+        let failed = |trouble| ObserveError::Trouble { target: target.clone(), trouble };
         let watched = self.observe(target).await?;
-        let view = self.view(&target.namespace);
-        let fresh = view.fresh.since(asked, || self.read(&target.namespace)).await;
-        let fresh =
-            fresh.map_err(|trouble| ObserveError::Trouble { target: target.clone(), trouble })?;
-        let deployment = fresh.deployments.iter().find(|one| one.name == target.deployment);
-        let Some(deployment) = deployment else {
-            return Err(ObserveError::NoDeployment { target: target.clone() });
-        };
-        let looked = Looked { seen: fresh.at, watched_since: watched.watched_since, trouble: None };
-        let (replica_sets, pods) = (fresh.replica_sets.iter(), fresh.pods.iter());
-        let mut facts =
-            gather(deployment.clone(), replica_sets, pods, watched.refusals.iter(), looked);
-        for pod in facts.pods.iter_mut().chain(&mut facts.older) {
+        let started = Instant::now();
+        let read = self.read(target, started).await;
+        let (deployment, replica_sets, mut pods) = read.map_err(|trouble| match trouble {
+            Trouble::NotFound => ObserveError::NoDeployment { target: target.clone() },
+            trouble => failed(trouble),
+        })?;
+        for pod in &mut pods {
             let before = watched.pods.iter().chain(&watched.older).find(|one| one.uid == pod.uid);
             if let Some(before) = before {
                 pod.remember(before);
             }
         }
-        Ok(facts)
+        let looked = Looked { seen: started, watched_since: watched.watched_since, trouble: None };
+        let (replica_sets, pods) = (replica_sets.iter(), pods.iter());
+        Ok(gather(deployment, replica_sets, pods, watched.refusals.iter(), looked))
     }
 
-    async fn read(&self, namespace: &str) -> Result<Fresh, Trouble> {
-        let (limit, all, at) = (self.limit(), ListParams::default(), Instant::now());
-        let deployments = list::<Deployment>(&self.api(namespace), limit, &all).await?;
-        let (replica_sets, pods) = (self.api(namespace), self.api(namespace));
+    async fn read(
+        &self,
+        target: &Target,
+        now: Instant,
+    ) -> Result<(Deployment, Vec<ReplicaSet>, Vec<Pod>), Trouble> {
+        let limit: Duration = self.limit();
+        let deployments = self.api::<apps::Deployment>(&target.namespace);
+        let object = call("get deployment", limit, deployments.get(&target.deployment)).await?;
+        let deployment = Deployment::read(&object, now).ok_or(Trouble::Unreadable)?;
+        let selector = object.spec.map(|spec| Selector::of(spec.selector)).unwrap_or_default();
+        let which = ListParams::default().labels(&selector.to_string());
+        let (replica_sets, pods) = (self.api(&target.namespace), self.api(&target.namespace));
         let (replica_sets, pods) = tokio::try_join!(
-            list::<ReplicaSet>(&replica_sets, limit, &all),
-            list::<Pod>(&pods, limit, &all),
+            list::<ReplicaSet>(&replica_sets, limit, &which),
+            list::<Pod>(&pods, limit, &which),
         )?;
-        Ok(Fresh {
-            at,
-            deployments: deployments.0.iter().filter_map(|one| Kind::read(one, at)).collect(),
-            replica_sets: replica_sets.0.iter().filter_map(|one| Kind::read(one, at)).collect(),
-            pods: pods.0.iter().filter_map(|one| Kind::read(one, at)).collect(),
-        })
+        let replica_sets = replica_sets.0.iter().filter_map(|one| ReplicaSet::read(one, now));
+        let pods = pods.0.iter().filter_map(|one| Pod::read(one, now));
+        Ok((deployment, replica_sets.collect(), pods.collect()))
     }
 }

@@ -5,7 +5,6 @@ use tokio::sync::watch;
 
 use crate::Trouble;
 use crate::facts::{Deployment, Facts, Pod, Refusal, ReplicaSet};
-use crate::fresh::Readings;
 use crate::read::Kind;
 use crate::shelf::{Known, Shelf};
 
@@ -15,7 +14,6 @@ pub(crate) struct View {
     pub(crate) replica_sets: Shelf<ReplicaSet>,
     pub(crate) pods: Shelf<Pod>,
     pub(crate) refusals: Shelf<Refusal>,
-    pub(crate) fresh: Readings,
     used: Mutex<Instant>,
     changes: watch::Sender<u64>,
 }
@@ -30,7 +28,6 @@ impl View {
             replica_sets: Shelf::new(),
             pods: Shelf::new(),
             refusals: Shelf::new(),
-            fresh: Readings::new(),
             used: Mutex::new(Instant::now()),
             changes,
         }
