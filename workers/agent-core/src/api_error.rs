@@ -208,20 +208,22 @@ impl From<BusError> for ApiError {
                 let (code, message, hint) = (code.clone(), message.clone(), hint.clone());
                 Self::refused(Refused { code, message, hint })
             }
-            BusError::Db(_) | BusError::Interrupted | BusError::Unreadable(_) => match error.disposition() {
-                Disposition::Retry => {
-                    warn!(error = %Chain(&error), "could not serve a request");
-                    Self::unavailable(
-                        "database_unavailable",
-                        "the database did not answer",
-                        "try again; with an `Idempotency-Key` publishing twice is safe",
-                    )
+            BusError::Db(_) | BusError::Interrupted | BusError::Unreadable(_) => {
+                match error.disposition() {
+                    Disposition::Retry => {
+                        warn!(error = %Chain(&error), "could not serve a request");
+                        Self::unavailable(
+                            "database_unavailable",
+                            "the database did not answer",
+                            "try again; with an `Idempotency-Key` publishing twice is safe",
+                        )
+                    }
+                    Disposition::GiveUp => {
+                        error!(error = %Chain(&error), "could not serve a request");
+                        Self::broken()
+                    }
                 }
-                Disposition::GiveUp => {
-                    error!(error = %Chain(&error), "could not serve a request");
-                    Self::broken()
-                }
-            },
+            }
         }
     }
 }
