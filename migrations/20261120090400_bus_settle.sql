@@ -84,6 +84,15 @@ begin
         from unnest(p_leaving) as leaving where leaving.goes_to in ('failed', 'cancelled')
         having count(*) > 0;
 
+        -- What is given back for later has spent no attempt, and a lost lease is told as `reclaimed`.
+        perform cogo.emit_all(jsonb_agg(jsonb_build_object(
+            'event_type', 'retried', 'message_id', leaving.id, 'reason', leaving.reason,
+            'payload', jsonb_build_object('attempts', leaving.attempts, 'worker', leaving.worker, 'claimed_at', leaving.claimed_at,
+                'retry_at', now() + leaving.wait, 'error', left(leaving.error, 500)))))
+        from unnest(p_leaving) as leaving join cogo.agent_messages as message on message.id = leaving.id
+        where leaving.goes_to = 'later' and leaving.attempts > message.attempts
+        having count(*) > 0;
+
         update cogo.agent_messages as message set
             attempts = leaving.attempts,
             retry_at = case leaving.goes_to when 'later' then now() + leaving.wait else message.retry_at end,

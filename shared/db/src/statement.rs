@@ -192,7 +192,11 @@ impl Wire<'_> {
                 Err(DbError::TooSlow(late))
             }
         };
-        if !result.as_ref().is_err_and(DbError::spoils_the_connection) {
+        let lost = result.as_ref().is_err_and(DbError::spoils_the_connection);
+        // An error is told before the server is ready again. At that moment a pooler gives the server
+        // to somebody else, even in the middle of what the next borrower sends.
+        let too_early = result.is_err() && self.rules.mode != SessionMode::Session;
+        if !lost && !too_early {
             sent.forget_me = true;
         }
         if let (Err(_), Some(failed)) = (&result, self.transaction) {

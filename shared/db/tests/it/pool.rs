@@ -71,6 +71,21 @@ async fn no_statement_has_a_name_behind_a_pooler_in_transaction_mode() {
 }
 
 #[tokio::test]
+async fn behind_a_pooler_nobody_borrows_a_connection_on_which_a_statement_just_failed() {
+    let test = testkit::database().await;
+    for (session, is_kept) in
+        [(SessionSetting::Transaction, false), (SessionSetting::Session, true)]
+    {
+        let settings = DbSettings { db_session: session, ..one_connection(&test) };
+        let db = Db::connect(&settings).unwrap();
+        let before: i32 = db.query_one(&PID, &[]).await.unwrap().get(0);
+        db.query(&BROKEN, &[&0]).await.unwrap_err();
+        let after: i32 = db.query_one(&PID, &[]).await.unwrap().get(0);
+        assert_eq!(before == after, is_kept, "{session:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_terminated_connection_is_replaced() {
     let test = testkit::database().await;
     let db = Db::connect(&one_connection(&test)).unwrap();

@@ -57,6 +57,11 @@ impl On {
 
 /// `plain` knows lengths of time by the space behind them.
 fn same(out: &str) -> String {
+    let lines = out.lines().map(|line| match line.strip_prefix("Its trace is ") {
+        Some(_) => "Its trace is TRACE.",
+        None => line,
+    });
+    let out = lines.map(|line| format!("{line}\n")).collect::<String>();
     plain(&out.replace(" ms: ", " ms ").replace(" s: ", " s ").replace(" ms.", " ms"))
 }
 
